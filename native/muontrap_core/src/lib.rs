@@ -1,0 +1,19 @@
+// SPDX-FileCopyrightText: 2026 The muontrap authors
+// SPDX-License-Identifier: Apache-2.0
+
+//! What the NIF, the spawner and the shims of muontrap share. Nothing here knows the BEAM.
+//!
+//! [`spec`] says what to run, [`protocol`] how the parts talk about it, [`channel`] how the
+//! messages travel. [`spawn`] and [`child`] are the two halves of starting a program, [`tree`]
+//! is about ending everything it started, [`cgroup`] about the groups it runs in.
+
+pub mod cgroup;
+pub mod channel;
+pub mod child;
+pub mod failure;
+pub mod proc;
+pub mod protocol;
+pub mod spawn;
+pub mod spec;
+pub mod tree;
+pub mod window;

@@ -1,0 +1,2 @@
+//! Spawner
+fn main() {}

@@ -1,0 +1,139 @@
+# SPDX-FileCopyrightText: 2026 The muontrap authors
+# SPDX-License-Identifier: Apache-2.0
+
+defmodule MuonTrap.Error do
+  @moduledoc """
+  What the world refused: a command that could not be started, contained or stopped.
+
+  Mistakes of the programmer raise `ArgumentError` instead.
+
+  ## Fields
+
+    * `:step` - the operation that failed, see `t:step/0`
+    * `:subject` - what it was done on (a path, user, group, file or limit), or `nil`
+    * `:reason` - the errno as an atom (`:enoent`), or an atom of ours (`:unknown_user`)
+    * `:hint` - what mends it on this machine, or `nil`; `message/1` knows a general one for some reasons
+
+  ## Examples
+
+      iex> error = %MuonTrap.Error{step: :chdir, subject: "/nowhere", reason: :enoent}
+      iex> Exception.message(error)
+      ~S'cannot change to directory "/nowhere": no such file or directory (enoent)'
+  """
+
+  @typedoc """
+  The operation that failed. One of the keys below, or another atom when a later version of the native
+  part knows a step that this table does not.
+  """
+  @type step :: atom()
+
+  @typedoc "An errno as a lower-case atom, or an atom of muontrap's own."
+  @type reason :: File.posix() | atom()
+
+  @type t :: %__MODULE__{
+          step: step(),
+          subject: String.t() | nil,
+          reason: reason(),
+          hint: String.t() | nil
+        }
+
+  @enforce_keys [:step, :reason]
+  defexception [:step, :subject, :reason, :hint]
+
+  @steps [
+    exec: "execute",
+    chdir: "change to directory",
+    fork: "fork a process for",
+    pipe: "make the pipes for",
+    setuid: "change to user",
+    setgid: "change to group",
+    setgroups: "set the supplementary groups",
+    rlimit: "set the resource limit",
+    nice: "set the nice value",
+    umask: "set the umask",
+    oom_score_adj: "set the OOM score adjustment",
+    no_new_privs: "set no_new_privs for",
+    cgroup_create: "create the cgroup",
+    cgroup_write: "write the cgroup setting",
+    cgroup_enter: "enter the cgroup",
+    cgroup_remove: "remove the cgroup",
+    pdeathsig: "set the parent-death signal for",
+    setsid: "make a session for",
+    spawner: "reach the spawner",
+    shim: "supervise",
+    stop: "stop",
+    signal: "signal",
+    wait_for: "wait before the start of",
+    ready: "await readiness of",
+    start_timeout: "wait any longer for"
+  ]
+
+  @reasons [
+    unknown_user: "no such user",
+    unknown_group: "no such group",
+    root_refused: "root is not allowed here",
+    shim_died: "the shim that supervised it died",
+    spawner_died: "the spawner died",
+    protocol: "the helper sent what the protocol does not know",
+    not_executable: "the helper is missing or not executable",
+    unkillable: "some of its processes survive SIGKILL",
+    foreign_processes: "the group holds processes that are not ours",
+    own_cgroup: "this is the VM's own group",
+    no_controller: "the controller is not available",
+    not_mounted: "no cgroup hierarchy is mounted",
+    timeout: "timed out",
+    exited: "the program ended first",
+    eopnotsupp: "operation not supported",
+    enotsup: "operation not supported"
+  ]
+
+  @hints [
+    {:exec, :enoexec, "give scripts a first line such as #!/bin/sh"},
+    {:exec, :e2big, "pass less by arguments and environment, or use input:"},
+    {:exec, :eacces, "check the execute permission of the file and its directories"},
+    {:setuid, :eperm, "changing the user needs CAP_SETUID"},
+    {:setgid, :eperm, "changing the group needs CAP_SETGID"},
+    {:setgroups, :eperm, "setting groups needs CAP_SETGID"},
+    {:nice, :eacces, "a lower nice value needs CAP_SYS_NICE or RLIMIT_NICE"},
+    {:nice, :eperm, "a lower nice value needs CAP_SYS_NICE or RLIMIT_NICE"},
+    {:rlimit, :eperm, "raising a hard limit needs CAP_SYS_RESOURCE"},
+    {:oom_score_adj, :eacces, "a lower OOM score needs CAP_SYS_RESOURCE"},
+    {:fork, :eagain, "the process limit (RLIMIT_NPROC or pids.max) is reached"},
+    {:pipe, :emfile, "raise the limit of open files (ulimit -n) of the VM"}
+  ]
+
+  @impl true
+  def message(%__MODULE__{} = error) do
+    "cannot #{operation(error.step, error.subject)}: #{reason_text(error.reason)} " <>
+      "(#{error.reason})" <> hint_text(error.hint || known_hint(error.step, error.reason))
+  end
+
+  defp operation(step, nil), do: step |> step_text() |> String.trim_trailing(" for")
+  defp operation(step, subject), do: step_text(step) <> " " <> inspect(subject)
+
+  for {step, text} <- @steps do
+    defp step_text(unquote(step)), do: unquote(text)
+  end
+
+  defp step_text(step), do: "do the step #{step} for"
+
+  for {reason, text} <- @reasons do
+    defp reason_text(unquote(reason)), do: unquote(text)
+  end
+
+  defp reason_text(reason) do
+    case reason |> :inet.format_error() |> List.to_string() do
+      "unknown POSIX error" <> _rest -> "failed"
+      text -> text
+    end
+  end
+
+  for {step, reason, hint} <- @hints do
+    defp known_hint(unquote(step), unquote(reason)), do: unquote(hint)
+  end
+
+  defp known_hint(_step, _reason), do: nil
+
+  defp hint_text(nil), do: ""
+  defp hint_text(hint), do: "; " <> hint
+end

@@ -1,0 +1,303 @@
+# SPDX-FileCopyrightText: 2026 The muontrap authors
+# SPDX-License-Identifier: Apache-2.0
+
+defmodule MuonTrap.Options.Type do
+  @moduledoc false
+
+  # The value types of the option table: `cast/2` checks and normalizes a value, `describe/1` says in words
+  # what is expected. Both error messages and documentation use the same words.
+
+  alias MuonTrap.Signal
+
+  @type t ::
+          :boolean
+          | :string
+          | :env
+          | :collectable
+          | :input
+          | :signal
+          | :rlimits
+          | :user
+          | :group
+          | :groups
+          | :absolute_path
+          | :cgroup_path
+          | :cgroup_base
+          | :cgroup_controllers
+          | :cgroup_sets
+          | :cgroup
+          | :stdio_window
+          | :delay
+          | :timeout
+          | :name
+          | :log_level
+          | :logger_fun
+          | :keyword
+          | :ready
+          | {:integer, Range.t()}
+          | {:function, arity()}
+          | {:one_of, [atom()]}
+
+  @log_levels [:emergency, :alert, :critical, :error, :warning, :notice, :info, :debug]
+
+  @resources [
+    :as,
+    :core,
+    :cpu,
+    :data,
+    :fsize,
+    :locks,
+    :memlock,
+    :msgqueue,
+    :nice,
+    :nofile,
+    :nproc,
+    :rss,
+    :rtprio,
+    :rttime,
+    :sigpending,
+    :stack
+  ]
+
+  # RLIM_INFINITY is 2^64 - 1 and spelled :infinity here.
+  @rlimit_max 0xFFFF_FFFF_FFFF_FFFE
+
+  # (uid_t) -1 means "leave it as it is" to setresuid and must never get through.
+  @id_max 0xFFFF_FFFE
+
+  # `receive ... after` takes no more.
+  @timeout_max 0xFFFF_FFFF
+
+  # 2^31 days, which still fits a signed 64-bit count of milliseconds.
+  @delay_max 0x8000_0000 * 86_400_000
+
+  @window_max 0x4000_0000
+
+  @doc false
+  @spec describe(t()) :: String.t()
+  def describe(:boolean), do: "true or false"
+  def describe(:string), do: "a string without NUL bytes"
+
+  def describe(:env),
+    do:
+      "an enumerable of {name, value} pairs, where name is a non-empty string without \"=\" and NUL, " <>
+        "and value is a string without NUL or nil"
+
+  def describe(:collectable), do: "a Collectable"
+  def describe(:input), do: "iodata or an enumerable of iodata"
+  def describe(:signal), do: Signal.expected()
+
+  def describe(:rlimits),
+    do:
+      "a keyword list or map of resource (one of #{Enum.map_join(@resources, ", ", &inspect/1)}) to a " <>
+        "limit or {soft, hard}, each a non-negative integer or :infinity and soft at most hard"
+
+  def describe(:user), do: "a user other than root by name or id (1..#{@id_max})"
+  def describe(:group), do: "a group other than root by name or id (1..#{@id_max})"
+  def describe(:groups), do: "a list of group names or ids (0..#{@id_max})"
+  def describe(:absolute_path), do: "an absolute path without NUL bytes"
+
+  def describe(:cgroup_path),
+    do: "a relative path without NUL bytes and without empty, \".\" or \"..\" components"
+
+  def describe(:cgroup_base), do: describe(:cgroup_path) <> ", or :self"
+  def describe(:cgroup_controllers), do: "a list of controller names without \"/\" and NUL"
+
+  def describe(:cgroup_sets),
+    do: "a list of {controller, file, value}, where the value is a string or an integer"
+
+  def describe(:cgroup), do: "a map of limits"
+  def describe(:stdio_window), do: describe({:integer, 1..@window_max}) <> " (bytes)"
+  def describe(:delay), do: describe({:integer, 0..@delay_max}) <> " (ms)"
+  def describe(:timeout), do: describe({:integer, 1..@timeout_max}) <> " (ms) or :infinity"
+  def describe(:name), do: "an atom, {:global, term} or {:via, module, term}"
+
+  def describe(:log_level),
+    do: "a Logger level (one of #{Enum.map_join(@log_levels, ", ", &inspect/1)})"
+
+  def describe(:logger_fun),
+    do: "a 1-arity function, {module, function} or {module, function, args}"
+
+  def describe(:keyword), do: "a keyword list"
+
+  def describe(:ready),
+    do: "{:output, regex}, {:tcp, port}, {:fun, 0-arity function} or :notify"
+
+  def describe({:integer, range}), do: "an integer from #{range.first} to #{range.last}"
+  def describe({:function, arity}), do: "a #{arity}-arity function"
+  def describe({:one_of, atoms}), do: Enum.map_join(atoms, " or ", &inspect/1)
+
+  @doc false
+  @spec cast(t(), term()) :: {:ok, term()} | {:error, culprit :: term()}
+  def cast(:boolean, value) when is_boolean(value), do: {:ok, value}
+
+  def cast(:string, value), do: ok_if(string?(value), value)
+  def cast(:env, value), do: cast_env(value)
+  def cast(:collectable, value), do: ok_if(Collectable.impl_for(value) != nil, value)
+  def cast(:input, value), do: ok_if(input?(value), value)
+
+  def cast(:signal, value) do
+    with :error <- Signal.number(value), do: {:error, value}
+  end
+
+  def cast(:rlimits, value), do: cast_rlimits(value)
+  def cast(:user, value), do: value |> cast_id() |> refuse_root(value)
+  def cast(:group, value), do: value |> cast_id() |> refuse_root(value)
+  def cast(:groups, value) when is_list(value), do: cast_list(value, &cast_id/1)
+
+  def cast(:absolute_path, value),
+    do: ok_if(string?(value) and Path.type(value) == :absolute, value)
+
+  def cast(:cgroup_base, :self), do: {:ok, :self}
+  def cast(:cgroup_base, value), do: cast(:cgroup_path, value)
+  def cast(:cgroup_path, value), do: ok_if(cgroup_path?(value), value)
+
+  def cast(:cgroup_controllers, value) when is_list(value),
+    do: cast_list(value, &ok_if(path_component?(&1), &1))
+
+  def cast(:cgroup_sets, value) when is_list(value), do: cast_list(value, &cast_cgroup_set/1)
+
+  def cast(:cgroup, value) when is_map(value) and not is_struct(value) do
+    MuonTrap.Cgroup.Keys.validate!(value)
+    {:ok, value}
+  end
+
+  def cast(:stdio_window, value), do: cast({:integer, 1..@window_max}, value)
+  def cast(:delay, value), do: cast({:integer, 0..@delay_max}, value)
+  def cast(:timeout, :infinity), do: {:ok, :infinity}
+  def cast(:timeout, value), do: cast({:integer, 1..@timeout_max}, value)
+
+  def cast(:name, value) when is_atom(value), do: {:ok, value}
+  def cast(:name, {:global, _term} = value), do: {:ok, value}
+  def cast(:name, {:via, module, _term} = value) when is_atom(module), do: {:ok, value}
+
+  # Elixir deprecated :warn for :warning in 1.15; old code still says it.
+  def cast(:log_level, :warn), do: {:ok, :warning}
+  def cast(:log_level, value) when value in @log_levels, do: {:ok, value}
+
+  def cast(:logger_fun, value) when is_function(value, 1), do: {:ok, value}
+  def cast(:logger_fun, {m, f}) when is_atom(m) and is_atom(f), do: {:ok, {m, f, []}}
+
+  def cast(:logger_fun, {m, f, a} = value) when is_atom(m) and is_atom(f) and is_list(a),
+    do: {:ok, value}
+
+  def cast(:keyword, value), do: ok_if(Keyword.keyword?(value), value)
+
+  def cast(:ready, :notify), do: {:ok, :notify}
+  def cast(:ready, {:output, %Regex{}} = value), do: {:ok, value}
+  def cast(:ready, {:fun, fun} = value) when is_function(fun, 0), do: {:ok, value}
+  def cast(:ready, {:tcp, port} = value) when port in 1..65_535, do: {:ok, value}
+
+  def cast({:integer, range}, value) when is_integer(value), do: ok_if(value in range, value)
+  def cast({:function, arity}, value) when is_function(value, arity), do: {:ok, value}
+  def cast({:one_of, atoms}, value), do: ok_if(value in atoms, value)
+
+  def cast(_type, value), do: {:error, value}
+
+  @doc false
+  @spec string?(term()) :: boolean()
+  def string?(value), do: is_binary(value) and :binary.match(value, "\0") == :nomatch
+
+  defp ok_if(true, value), do: {:ok, value}
+  defp ok_if(false, value), do: {:error, value}
+
+  defp cast_list(list, fun) do
+    if List.improper?(list), do: {:error, list}, else: cast_each(list, fun, [])
+  end
+
+  defp cast_each([], _fun, acc), do: {:ok, Enum.reverse(acc)}
+
+  defp cast_each([element | rest], fun, acc) do
+    with {:ok, value} <- fun.(element), do: cast_each(rest, fun, [value | acc])
+  end
+
+  # As with System.cmd/3 the last value of a name counts.
+  defp cast_env(value) do
+    if enumerable?(value) do
+      with {:ok, pairs} <- value |> Enum.to_list() |> cast_list(&cast_env_pair/1) do
+        {:ok, pairs |> Enum.reverse() |> Enum.uniq_by(&elem(&1, 0)) |> Enum.reverse()}
+      end
+    else
+      {:error, value}
+    end
+  end
+
+  defp cast_env_pair({name, value} = pair) do
+    name? = string?(name) and name != "" and :binary.match(name, "=") == :nomatch
+    ok_if(name? and (value == nil or string?(value)), pair)
+  end
+
+  defp cast_env_pair(other), do: {:error, other}
+
+  defp input?(value) when is_binary(value), do: true
+
+  defp input?(value) when is_list(value) do
+    _bytes = IO.iodata_length(value)
+    true
+  rescue
+    ArgumentError -> false
+  end
+
+  # A plain map enumerates pairs, which are never iodata.
+  defp input?(value), do: enumerable?(value) and (is_function(value) or is_struct(value))
+
+  defp enumerable?(value) when is_function(value), do: is_function(value, 2)
+  defp enumerable?(value) when is_list(value), do: not List.improper?(value)
+  defp enumerable?(value), do: Enumerable.impl_for(value) != nil
+
+  defp cast_rlimits(value) when is_map(value) and not is_struct(value),
+    do: value |> Map.to_list() |> cast_rlimits()
+
+  defp cast_rlimits(value) when is_list(value) do
+    with {:ok, limits} <- cast_list(value, &cast_rlimit/1) do
+      {:ok, limits |> Map.new() |> Enum.sort()}
+    end
+  end
+
+  defp cast_rlimits(value), do: {:error, value}
+
+  defp cast_rlimit({resource, {soft, hard}} = limit) when resource in @resources do
+    if rlimit?(soft) and rlimit?(hard) and soft <= hard, do: {:ok, limit}, else: {:error, limit}
+  end
+
+  defp cast_rlimit({resource, both}) when resource in @resources and not is_tuple(both),
+    do: cast_rlimit({resource, {both, both}})
+
+  defp cast_rlimit(other), do: {:error, other}
+
+  # In Erlang's term order every atom is greater than every number, so `soft <= hard` holds for :infinity too.
+  defp rlimit?(:infinity), do: true
+  defp rlimit?(value), do: is_integer(value) and value in 0..@rlimit_max
+
+  # Upstream takes a string of digits for the number, never for a name.
+  defp cast_id(id) when is_integer(id), do: ok_if(id in 0..@id_max, id)
+
+  defp cast_id(id) when is_binary(id) do
+    case Integer.parse(id) do
+      {number, ""} -> ok_if(number in 0..@id_max, number)
+      _other -> ok_if(string?(id) and id != "" and :binary.match(id, [",", ":"]) == :nomatch, id)
+    end
+  end
+
+  defp cast_id(id), do: {:error, id}
+
+  defp refuse_root({:ok, id}, value) when id in [0, "root"], do: {:error, value}
+  defp refuse_root(result, _value), do: result
+
+  defp cgroup_path?(value) do
+    is_binary(value) and value |> String.split("/") |> Enum.all?(&path_component?/1)
+  end
+
+  defp path_component?(value), do: string?(value) and path_name?(value)
+
+  defp path_name?(value), do: value not in ["", ".", ".."] and not String.contains?(value, "/")
+
+  defp cast_cgroup_set({controller, file, value} = set)
+       when is_integer(value) or is_binary(value) do
+    value = to_string(value)
+    named? = path_component?(controller) and path_component?(file) and string?(value)
+    if named?, do: {:ok, {controller, file, value}}, else: {:error, set}
+  end
+
+  defp cast_cgroup_set(other), do: {:error, other}
+end

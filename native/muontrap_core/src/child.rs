@@ -1,1 +1,196 @@
-//! x
+// SPDX-FileCopyrightText: 2026 The muontrap authors
+// SPDX-License-Identifier: Apache-2.0
+
+//! The child's side of starting a program: from the fork to `execve`.
+//!
+//! It runs on a stack of its own in the shim's memory (see [`crate::spawn`]), while the shim is
+//! suspended. So nothing here allocates, locks, logs, panics or drops, and every call is a bare system
+//! call: the wrappers of libc for `setuid` and its like would signal threads that are the parent's.
+
+use std::ffi::{CStr, CString};
+use std::os::fd::RawFd;
+use std::ptr;
+
+use libc::{c_char, c_int, c_long};
+use nix::errno::Errno;
+
+use crate::failure::Step;
+
+/// What the child does, made by the parent. The pointers are valid until the child has gone its way.
+#[derive(Debug)]
+pub struct Plan {
+    /// The process that must be the parent at the end.
+    pub(crate) parent: c_int,
+    /// What becomes descriptor 0, 1 and 2; none of them below 3.
+    pub(crate) stdio: [RawFd; 3],
+    /// `cgroup.procs` of each group to enter.
+    pub(crate) cgroups: Vec<CString>,
+    pub(crate) cd: Option<CString>,
+    pub(crate) umask: Option<libc::mode_t>,
+    pub(crate) nice: Option<c_int>,
+    pub(crate) rlimits: Vec<(u32, libc::rlimit64)>,
+    /// The text for `/proc/self/oom_score_adj`.
+    pub(crate) oom_score_adj: Option<CString>,
+    pub(crate) groups: Option<Vec<libc::gid_t>>,
+    pub(crate) gid: Option<libc::gid_t>,
+    pub(crate) uid: Option<libc::uid_t>,
+    pub(crate) no_new_privs: bool,
+    pub(crate) program: CString,
+    pub(crate) argv: Vec<*const c_char>,
+    pub(crate) envp: Vec<*const c_char>,
+}
+
+/// How far the child came. Read by the parent once the child is gone from its memory.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Progress {
+    /// The step it was at last.
+    pub(crate) step: Step,
+    /// Which of several alike: cgroups, limits.
+    pub(crate) index: usize,
+    /// Why that failed, or 0.
+    pub(crate) errno: i32,
+}
+
+#[cfg(not(any(target_arch = "arm", target_arch = "x86")))]
+mod ids {
+    pub(super) use libc::{
+        SYS_setgroups as SETGROUPS, SYS_setresgid as SETRESGID, SYS_setresuid as SETRESUID,
+    };
+}
+
+// Where ids once had 16 bits the calls with the plain names still take such.
+#[cfg(any(target_arch = "arm", target_arch = "x86"))]
+mod ids {
+    pub(super) use libc::{
+        SYS_setgroups32 as SETGROUPS, SYS_setresgid32 as SETRESGID, SYS_setresuid32 as SETRESUID,
+    };
+}
+
+/// Becomes the program. Returns only if that failed, and then `progress` says where.
+///
+/// The order matters. Cgroups, limits, priority and the OOM score need the privileges that a change of
+/// user gives up. Groups, gid and uid go in this order for the same reason. The signal at the parent's
+/// death comes after the user, whose change clears it, and the parent is looked at after that, because
+/// it may have died before.
+pub(crate) fn run(plan: &Plan, progress: &mut Progress) -> Result<(), Errno> {
+    progress.at(Step::Setsid, 0);
+    // SAFETY: setsid(2) takes nothing.
+    check(unsafe { libc::setsid() }.into())?;
+
+    for (index, file) in plan.cgroups.iter().enumerate() {
+        progress.at(Step::CgroupJoin, index);
+        write_file(file, c"0")?;
+    }
+
+    progress.at(Step::Stdio, 0);
+    for (target, &source) in (0..).zip(&plan.stdio) {
+        // SAFETY: dup2(2) takes two integers; it acts on this process's own table.
+        check(unsafe { libc::dup2(source, target) }.into())?;
+    }
+
+    if let Some(directory) = &plan.cd {
+        progress.at(Step::Chdir, 0);
+        // SAFETY: chdir(2) reads a string that ends in NUL.
+        check(unsafe { libc::chdir(directory.as_ptr()) }.into())?;
+    }
+    if let Some(mask) = plan.umask {
+        // SAFETY: umask(2) takes an integer and cannot fail.
+        unsafe { libc::umask(mask) };
+    }
+    if let Some(nice) = plan.nice {
+        progress.at(Step::Nice, 0);
+        // SAFETY: setpriority(2) takes three integers.
+        check(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) }.into())?;
+    }
+    if let Some(score) = &plan.oom_score_adj {
+        progress.at(Step::OomScoreAdj, 0);
+        write_file(c"/proc/self/oom_score_adj", score)?;
+    }
+    for (index, (resource, limit)) in plan.rlimits.iter().enumerate() {
+        progress.at(Step::Rlimit, index);
+        set_limit(*resource, limit)?;
+    }
+
+    if let Some(groups) = &plan.groups {
+        progress.at(Step::Setgroups, 0);
+        // SAFETY: setgroups(2) reads as many ids as it is told there are.
+        check(unsafe { libc::syscall(ids::SETGROUPS, groups.len(), groups.as_ptr()) })?;
+    }
+    if let Some(gid) = plan.gid {
+        progress.at(Step::Setgid, 0);
+        // SAFETY: setresgid(2) takes three integers.
+        check(unsafe { libc::syscall(ids::SETRESGID, gid, gid, gid) })?;
+    }
+    if let Some(uid) = plan.uid {
+        progress.at(Step::Setuid, 0);
+        // SAFETY: setresuid(2) takes three integers.
+        check(unsafe { libc::syscall(ids::SETRESUID, uid, uid, uid) })?;
+    }
+    if plan.no_new_privs {
+        progress.at(Step::NoNewPrivs, 0);
+        prctl(libc::PR_SET_NO_NEW_PRIVS, 1)?;
+    }
+
+    progress.at(Step::Pdeathsig, 0);
+    prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong)?;
+    // SAFETY: getppid(2) takes nothing and cannot fail.
+    if unsafe { libc::getppid() } != plan.parent {
+        return Err(Errno::ESRCH);
+    }
+
+    progress.at(Step::Exec, 0);
+    unblock_signals();
+    let (argv, envp) = (plan.argv.as_ptr(), plan.envp.as_ptr());
+    // SAFETY: execve(2) reads the path and two arrays of strings that end in null. The plan's maker
+    // promises that the pointers are valid.
+    unsafe { libc::execve(plan.program.as_ptr(), argv, envp) };
+    Err(Errno::last())
+}
+
+impl Progress {
+    pub(crate) const START: Self = Self { step: Step::Fork, index: 0, errno: 0 };
+
+    fn at(&mut self, step: Step, index: usize) {
+        // Volatile, so that the parent finds it written even if this child is killed right after.
+        let now = Self { step, index, errno: 0 };
+        // SAFETY: `self` is valid and aligned, being a reference.
+        unsafe { ptr::write_volatile(self, now) };
+    }
+}
+
+fn check(result: c_long) -> Result<(), Errno> {
+    if result == -1 { Err(Errno::last()) } else { Ok(()) }
+}
+
+fn prctl(option: c_int, value: libc::c_ulong) -> Result<(), Errno> {
+    // SAFETY: prctl(2) with these options reads one integer; the unused ones have to be 0.
+    check(unsafe { libc::prctl(option, value, 0, 0, 0) }.into())
+}
+
+fn set_limit(resource: u32, limit: &libc::rlimit64) -> Result<(), Errno> {
+    let old = ptr::null_mut::<libc::rlimit64>();
+    let limit: *const libc::rlimit64 = limit;
+    // SAFETY: prlimit(2) reads the limit and writes nothing through a null pointer.
+    check(unsafe { libc::syscall(libc::SYS_prlimit64, 0, resource, limit, old) })
+}
+
+fn write_file(path: &CStr, text: &CStr) -> Result<(), Errno> {
+    // SAFETY: open(2) reads a string that ends in NUL.
+    let file = unsafe { libc::open(path.as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC) };
+    check(file.into())?;
+    let bytes = text.to_bytes();
+    // SAFETY: write(2) reads as many bytes as it is told there are.
+    let written = unsafe { libc::write(file, bytes.as_ptr().cast(), bytes.len()) };
+    let result = if written == -1 { Err(Errno::last()) } else { Ok(()) };
+    // SAFETY: close(2) of a descriptor that was opened above and is not used again.
+    unsafe { libc::close(file) };
+    result
+}
+
+fn unblock_signals() {
+    let mut none = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: sigemptyset(3) writes the set, which outlives the call.
+    unsafe { libc::sigemptyset(none.as_mut_ptr()) };
+    // SAFETY: sigprocmask(2) reads the set, filled above, and writes nothing through null.
+    unsafe { libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), ptr::null_mut()) };
+}

@@ -89,6 +89,8 @@ pub enum Reason {
     UnknownUser,
     /// No group of that name.
     UnknownGroup,
+    /// Nothing is run as root by naming it.
+    Root,
     /// The cgroup holds processes that are not ours.
     ForeignProcesses,
     /// The cgroup is the one that the VM itself is in.

@@ -4,16 +4,19 @@
 //! What the NIF, the spawner and the shims of muontrap share. Nothing here knows the BEAM.
 //!
 //! [`spec`] says what to run, [`protocol`] how the parts talk about it, [`channel`] how the
-//! messages travel. [`spawn`] and [`child`] are the two halves of starting a program, [`tree`]
-//! is about ending everything it started, [`cgroup`] about the groups it runs in.
+//! messages travel. [`spawn`] and [`child`] are the two halves of starting a program, [`wait`],
+//! [`tree`] and [`pidfd`] are about ending everything it started, [`cgroup`] about the groups it
+//! runs in.
 
 pub mod cgroup;
 pub mod channel;
 pub mod child;
 pub mod failure;
+pub mod pidfd;
 pub mod proc;
 pub mod protocol;
 pub mod spawn;
 pub mod spec;
 pub mod tree;
+pub mod wait;
 pub mod window;

@@ -159,8 +159,10 @@ pub struct Spec {
     /// The VM's `PATH`.
     #[serde(with = "serde_bytes")]
     pub search_path: Vec<u8>,
-    /// The arguments, from `argv[0]` on.
-    pub argv: Strings,
+    /// What the program finds in `argv[0]`, if not the path that is executed.
+    pub arg0: Option<serde_bytes::ByteBuf>,
+    /// The arguments from `argv[1]` on.
+    pub args: Strings,
     /// The whole environment, `NAME=value` each.
     pub env: Strings,
     /// The working directory, if it is not the VM's.

@@ -1,0 +1,22 @@
+// SPDX-FileCopyrightText: 2026 The muontrap authors
+// SPDX-License-Identifier: Apache-2.0
+
+//! A short-lived child of the spawner: empties and removes the cgroups of a shim that was killed.
+//! That may take a while, and the spawner never waits.
+
+use std::time::{Duration, Instant};
+
+use muontrap_core::cgroup::Created;
+use muontrap_core::spec::Cgroup;
+use nix::unistd::Pid;
+
+/// How long emptying and removing may take.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Runs in the child. False if something is left.
+pub(crate) fn run(cgroup: &Cgroup, shim: Pid) -> bool {
+    let created = Created::adopt(cgroup, shim);
+    let deadline = Instant::now() + DEADLINE;
+    created.kill();
+    created.wait_empty(deadline) && created.remove(deadline).is_empty()
+}

@@ -1,0 +1,13 @@
+// SPDX-FileCopyrightText: 2026 The muontrap authors
+// SPDX-License-Identifier: Apache-2.0
+
+//! Has a child in its own process group.
+
+use muontrap_test_programs::tree::{Kind, grow};
+use muontrap_test_programs::{ready, wait};
+
+fn main() {
+    grow(Kind::SameGroup);
+    ready();
+    wait()
+}

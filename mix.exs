@@ -25,9 +25,7 @@ defmodule MuonTrap.MixProject do
 
   def application do
     [
-      extra_applications: [:logger],
-      # config/config.exs says what each of these means.
-      env: [stdio_window: 10_240, delay_to_sigkill: 500, spawner_path: nil]
+      extra_applications: [:logger]
     ]
   end
 

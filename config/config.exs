@@ -3,17 +3,13 @@
 
 import Config
 
-# The application's environment, read at run time whenever a command starts. A project that depends
-# on muontrap sets these in its own config/config.exs or config/runtime.exs; what it leaves out has
-# the value shown here, which comes from mix.exs. An option given to a function goes before them.
-#
-#   config :muontrap,
-#     # Bytes of output that a command may be ahead of its owner; then it blocks in write.
-#     stdio_window: 10_240,
-#     # Milliseconds between SIGTERM and SIGKILL.
-#     delay_to_sigkill: 500,
-#     # The spawner's file; nil is the one in muontrap's priv folder.
-#     spawner_path: nil
-
-# Tests kill commands often.
-if config_env() == :test, do: config(:logger, level: :warning)
+# What the application can be given, each with its default. It is read at run time whenever a
+# command starts, so a project that depends on muontrap may set it in config/runtime.exs, too; this
+# file does not reach such a project. MuonTrap.Defaults checks it.
+config :muontrap,
+  # Bytes of output that a command may be ahead of its owner; then it blocks in write.
+  stdio_window: 10_240,
+  # Milliseconds between the stop signal and SIGKILL.
+  delay_to_sigkill: 500,
+  # Absolute path of the spawner; nil is the one in muontrap's priv folder.
+  spawner_path: nil

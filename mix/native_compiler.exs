@@ -21,6 +21,8 @@ defmodule Mix.Tasks.Compile.MuontrapNative do
       `muontrap_native` in the build path.
     * `MUONTRAP_NATIVE_TARGET` - the target triple of a cross build, handed to `cargo --target`.
       Cargo takes the linker from its own settings, `CARGO_TARGET_<TRIPLE>_LINKER`.
+    * `MUONTRAP_NATIVE_PREBUILT` - a folder with what would be copied to `priv`, under the names
+      there. Nothing is built then, and no Cargo is needed.
 
   ## Errors
 
@@ -37,9 +39,11 @@ defmodule Mix.Tasks.Compile.MuontrapNative do
 
   @impl Mix.Task.Compiler
   def run(_args) do
-    cargo = find_cargo()
-    check_version(cargo)
-    build(cargo)
+    unless prebuilt() do
+      cargo = find_cargo()
+      check_version(cargo)
+      build(cargo)
+    end
 
     if Enum.count(artifacts(), &install/1) > 0, do: {:ok, []}, else: {:noop, []}
   end
@@ -127,20 +131,22 @@ defmodule Mix.Tasks.Compile.MuontrapNative do
     with [_, linker] <- Regex.run(~r/linker `([^`]+)` not found/, line), do: linker
   end
 
+  # What to copy to which place below `priv`.
   defp artifacts do
-    release = Path.join([target_dir(), triple() || "", "release"])
+    programs =
+      if test?(), do: Path.wildcard(Path.join(@native, "test_programs/src/bin/*.rs")), else: []
 
-    [
-      {Path.join(release, "libmuontrap_nif.so"), priv("muontrap_nif.so")},
-      {Path.join(release, "muontrap_spawner"), priv("muontrap_spawner")}
-    ] ++ if(test?(), do: test_programs(release), else: [])
+    for {built, name} <-
+          [{"libmuontrap_nif.so", "muontrap_nif.so"}, {"muontrap_spawner", "muontrap_spawner"}] ++
+            Enum.map(programs, &program/1) do
+      from = if prebuilt(), do: Path.join(prebuilt(), name), else: Path.join(release_dir(), built)
+      {from, priv(name)}
+    end
   end
 
-  defp test_programs(release) do
-    for source <- Path.wildcard(Path.join(@native, "test_programs/src/bin/*.rs")) do
-      name = Path.basename(source, ".rs")
-      {Path.join(release, name), priv(Path.join("test_programs", name))}
-    end
+  defp program(source) do
+    name = Path.basename(source, ".rs")
+    {name, Path.join("test_programs", name)}
   end
 
   # Returns whether the file had to be written. A running VM may have the old one mapped: it is
@@ -177,6 +183,8 @@ defmodule Mix.Tasks.Compile.MuontrapNative do
     )
   end
 
+  defp release_dir, do: Path.join([target_dir(), triple() || "", "release"])
+  defp prebuilt, do: System.get_env("MUONTRAP_NATIVE_PREBUILT")
   defp triple, do: System.get_env("MUONTRAP_NATIVE_TARGET")
   defp test?, do: Mix.env() == :test
 end

@@ -1,0 +1,262 @@
+# SPDX-FileCopyrightText: 2026 The muontrap authors
+# SPDX-License-Identifier: Apache-2.0
+
+defmodule Mix.Tasks.Compile.MuontrapNativeTest do
+  # PATH, the Mix project and its environment belong to the whole VM.
+  use ExUnit.Case, async: false
+
+  alias Mix.Tasks.Compile.MuontrapNative
+
+  @moduletag :build
+  @moduletag timeout: 300_000
+
+  @source Path.expand("../..", __DIR__)
+  # Cargo has built it all there for the tests that run now.
+  @target System.get_env("CARGO_TARGET_DIR") ||
+            Path.join(Mix.Project.build_path(), "muontrap_native")
+
+  setup do
+    tmp =
+      Path.join(
+        System.tmp_dir!(),
+        "muontrap_build_#{System.unique_integer([:positive])}_#{System.pid()}"
+      )
+
+    File.mkdir_p!(tmp)
+    on_exit(fn -> File.rm_rf!(tmp) end)
+    %{tmp: tmp}
+  end
+
+  describe "in a project that depends on muontrap" do
+    test "a release runs programs from any folder, without test programs", %{tmp: tmp} do
+      app = throw_away_app(tmp, @source)
+      assert {_output, 0} = mix(["release", "--path", Path.join(tmp, "rel")], app)
+
+      script = """
+      {"works\\n", 0} = MuonTrap.cmd("echo", ["works"])
+      :muontrap |> Application.app_dir("priv") |> File.ls!() |> Enum.sort() |> IO.inspect()
+      """
+
+      release = Path.join(tmp, "rel/bin/throw_away")
+      assert {output, 0} = System.cmd(release, ["eval", script], cd: "/", stderr_to_stdout: true)
+      assert output =~ ~s(["muontrap_nif.so", "muontrap_spawner"])
+    end
+
+    test "a read-only source tree stays as it is", %{tmp: tmp} do
+      source = copy_source(Path.join(tmp, "source"))
+      before = listing(source)
+      app = throw_away_app(tmp, source)
+
+      assert {output, 0} = read_only(source, fn command -> mix(["compile"], app, command) end)
+      assert output =~ "Compiling muontrap_spawner"
+      assert File.exists?(Path.join(app, "_build/prod/lib/muontrap/priv/muontrap_nif.so"))
+      assert listing(source) == before
+    end
+  end
+
+  describe "with a cargo that pretends" do
+    setup %{tmp: tmp} do
+      shell = Mix.shell()
+      env = Mix.env()
+      Mix.shell(Mix.Shell.Process)
+      Mix.env(:prod)
+
+      on_exit(fn ->
+        Mix.shell(shell)
+        Mix.env(env)
+      end)
+
+      for name <- ["MIX_BUILD_PATH", "MIX_BUILD_ROOT", "MUONTRAP_NATIVE_PREBUILT"],
+          do: put_env(name, nil)
+
+      put_env("CARGO_TARGET_DIR", Path.join(tmp, "target"))
+      %{app: throw_away_app(tmp, @source)}
+    end
+
+    test "says what to install when there is none", %{tmp: tmp, app: app} do
+      put_env("PATH", tmp)
+      assert_raise Mix.Error, ~r/no cargo in PATH\. Install Rust from https/, fn -> run(app) end
+    end
+
+    test "names both versions when it is too old", %{tmp: tmp, app: app} do
+      cargo(tmp, version: "1.50.0")
+
+      assert_raise Mix.Error, ~r/needs Rust 1\.\d+ or newer, got: cargo 1\.50\. Install/, fn ->
+        run(app)
+      end
+    end
+
+    test "names a linker that is missing, after cargo's own messages", %{tmp: tmp, app: app} do
+      cargo(tmp, build: "echo 'error: linker `cc` not found' >&2; exit 101")
+      assert_raise Mix.Error, ~r/needs the linker cc\. Install a C compiler/, fn -> run(app) end
+      assert_received {:mix_shell, :info, ["error: linker `cc` not found"]}
+    end
+
+    test "fails with cargo's status", %{tmp: tmp, app: app} do
+      cargo(tmp, build: "exit 42")
+      assert_raise Mix.Error, ~r/did not build: cargo exited with 42/, fn -> run(app) end
+    end
+
+    test "copies what has changed, and leaves the old file to those who use it", %{
+      tmp: tmp,
+      app: app
+    } do
+      cargo(tmp, build: "exit 0")
+      nif = built(tmp, "libmuontrap_nif.so", "old")
+      built(tmp, "muontrap_spawner", "spawner")
+
+      assert {:ok, []} = run(app)
+      assert {:noop, []} = run(app)
+      [installed] = Path.wildcard(Path.join(app, "**/priv/muontrap_nif.so"))
+      File.ln!(installed, Path.join(tmp, "in_use"))
+
+      File.write!(nif, "new")
+      assert {:ok, []} = run(app)
+      assert File.read!(installed) == "new"
+      assert File.read!(Path.join(tmp, "in_use")) == "old"
+
+      assert Enum.sort(File.ls!(Path.dirname(installed))) == [
+               "muontrap_nif.so",
+               "muontrap_spawner"
+             ]
+    end
+
+    test "makes a folder of a priv that is a link", %{tmp: tmp, app: app} do
+      cargo(tmp, build: "exit 0")
+      built(tmp, "libmuontrap_nif.so", "nif")
+      built(tmp, "muontrap_spawner", "spawner")
+      own = Path.join(app, "priv")
+      File.mkdir_p!(own)
+      File.write!(Path.join(own, "own"), "own")
+      priv = in_app(app, fn -> Path.join(Mix.Project.app_path(), "priv") end)
+      File.mkdir_p!(Path.dirname(priv))
+      File.ln_s!(own, priv)
+
+      assert {:ok, []} = run(app)
+      assert Enum.sort(File.ls!(priv)) == ["muontrap_nif.so", "muontrap_spawner", "own"]
+      assert File.ls!(own) == ["own"]
+    end
+
+    test "takes what was built elsewhere", %{tmp: tmp, app: app} do
+      put_env("PATH", tmp)
+      put_env("MUONTRAP_NATIVE_PREBUILT", tmp)
+
+      for name <- ["muontrap_nif.so", "muontrap_spawner"],
+          do: File.write!(Path.join(tmp, name), name)
+
+      assert {:ok, []} = run(app)
+      assert [_installed] = Path.wildcard(Path.join(app, "**/priv/muontrap_spawner"))
+    end
+
+    test "clean takes away what was copied", %{tmp: tmp, app: app} do
+      cargo(tmp, build: "exit 0")
+      built(tmp, "libmuontrap_nif.so", "nif")
+      built(tmp, "muontrap_spawner", "spawner")
+      run(app)
+      assert [_nif, _spawner] = Path.wildcard(Path.join(app, "**/priv/*"))
+
+      in_app(app, &MuontrapNative.clean/0)
+      assert Path.wildcard(Path.join(app, "**/priv/*")) == []
+      # Cargo's folder is not ours when the caller has named it.
+      assert File.exists?(Path.join(tmp, "target"))
+    end
+  end
+
+  defp throw_away_app(tmp, source) do
+    app = Path.join(tmp, "app")
+    File.mkdir_p!(Path.join(app, "lib"))
+    File.write!(Path.join(app, "lib/throw_away.ex"), "defmodule ThrowAway do\nend\n")
+
+    File.write!(Path.join(app, "mix.exs"), """
+    defmodule ThrowAway#{System.unique_integer([:positive])}.MixProject do
+      use Mix.Project
+
+      def project do
+        [app: :throw_away, version: "0.1.0", deps: [{:muontrap, path: #{inspect(source)}}]]
+      end
+    end
+    """)
+
+    app
+  end
+
+  # `wrap` may put a command before that of Mix.
+  defp mix(args, app, wrap \\ []) do
+    [command | args] = wrap ++ ["mix" | args]
+
+    env = [
+      {"MIX_ENV", "prod"},
+      {"MIX_BUILD_PATH", nil},
+      {"MIX_BUILD_ROOT", nil},
+      {"MUONTRAP_NATIVE_PREBUILT", nil},
+      {"CARGO_TARGET_DIR", @target}
+    ]
+
+    System.cmd(command, args, cd: app, env: env, stderr_to_stdout: true)
+  end
+
+  defp run(app), do: in_app(app, fn -> MuontrapNative.run([]) end)
+
+  defp in_app(app, fun) do
+    Mix.Project.in_project(:throw_away, app, fn _module -> fun.() end)
+  end
+
+  defp cargo(tmp, options) do
+    version = Keyword.get(options, :version, "9999.0.0")
+    build = Keyword.get(options, :build, "exit 1")
+    bin = Path.join(tmp, "bin")
+    File.mkdir_p!(bin)
+
+    File.write!(Path.join(bin, "cargo"), """
+    #!/bin/sh
+    case $1 in
+      --version) echo "cargo #{version} (0123456 2020-01-01)" ;;
+      build) #{build} ;;
+    esac
+    """)
+
+    File.chmod!(Path.join(bin, "cargo"), 0o755)
+    put_env("PATH", bin <> ":" <> System.get_env("PATH"))
+  end
+
+  # `nil` takes the variable away. The test's end puts back what was there.
+  defp put_env(name, value) do
+    before = System.get_env(name)
+    on_exit(fn -> System.put_env([{name, before}]) end)
+    System.put_env([{name, value}])
+  end
+
+  defp built(tmp, name, content) do
+    file = Path.join([tmp, "target/release", name])
+    File.mkdir_p!(Path.dirname(file))
+    File.write!(file, content)
+    file
+  end
+
+  defp copy_source(to) do
+    File.mkdir_p!(to)
+
+    for name <- ["mix.exs", "mix", "lib", "config", "native"],
+        do: File.cp_r!(Path.join(@source, name), Path.join(to, name))
+
+    File.rm_rf!(Path.join(to, "native/target"))
+    to
+  end
+
+  defp listing(folder), do: folder |> Path.join("**") |> Path.wildcard(match_dot: true)
+
+  # Nothing that root may not write to but a mount, and nothing that others may mount.
+  defp read_only(folder, fun) do
+    case System.cmd("id", ["-u"]) do
+      {"0\n", 0} ->
+        script = ~S(mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@")
+        fun.(["unshare", "--mount", "sh", "-c", script, folder])
+
+      _unprivileged ->
+        {_output, 0} = System.cmd("chmod", ["-R", "a-w", folder])
+        result = fun.([])
+        {_output, 0} = System.cmd("chmod", ["-R", "u+w", folder])
+        result
+    end
+  end
+end

@@ -8,15 +8,13 @@ use std::time::{Duration, Instant};
 
 use muontrap_core::cgroup::Created;
 use muontrap_core::spec::Cgroup;
-use nix::unistd::Pid;
 
 /// How long emptying and removing may take.
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Runs in the child. False if something is left.
-pub(crate) fn run(cgroup: &Cgroup, shim: Pid) -> bool {
-    let created = Created::adopt(cgroup, shim);
+pub(crate) fn run(cgroup: &Cgroup) -> bool {
+    let created = Created::adopt(cgroup);
     let deadline = Instant::now() + DEADLINE;
-    created.kill();
-    created.wait_empty(deadline) && created.remove(deadline).is_empty()
+    created.empty(deadline) && created.remove(deadline).is_empty()
 }

@@ -1,61 +1,308 @@
 // SPDX-FileCopyrightText: 2026 The muontrap authors
 // SPDX-License-Identifier: Apache-2.0
 
-//! Making the groups of a command.
+//! Making the groups of a command: all of it before the program starts, or nothing of it.
 
-use std::ffi::CString;
-use std::time::Instant;
+use std::ffi::{CString, OsStr};
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use crate::failure::Failure;
-use crate::spec::Cgroup;
+use nix::errno::Errno;
+
+use super::claim::{Lock, Mark, errno};
+use super::group::{self, is_populated, oom_kills, subtree};
+use super::name::FreshName;
+use crate::failure::{Failure, Reason, Step};
+use crate::spec::{Cgroup, Group, Setting, Version};
+
+// Another command may remove a directory that both need as often as this; each time is a race
+// over some microseconds.
+const ATTEMPTS: u32 = 100;
+const UNDO: Duration = Duration::from_millis(500);
+// How long what a dead shim left may take to die.
+const TAKEOVER: Duration = Duration::from_secs(2);
 
 /// The groups of one command, as they were made or found.
 #[derive(Debug)]
-pub struct Created {}
+pub struct Created {
+    pub(super) places: Vec<Place>,
+}
+
+/// One group, and what has to be undone about it.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) path: PathBuf,
+    /// Whether the group itself goes away at the end.
+    pub(super) made: bool,
+    /// Whether it is ours: until then it may be anybody's.
+    pub(super) claimed: bool,
+    /// The directories above it that were made for it, the highest first.
+    pub(super) made_above: Vec<PathBuf>,
+    /// Groups below it that were there before.
+    pub(super) kept: Vec<PathBuf>,
+    oom_kills_before: u64,
+    #[allow(dead_code, reason = "held until this is dropped")]
+    lock: Option<Lock>,
+}
 
 /// Makes the groups and applies the settings, or undoes all of it. For the shim, before it forks:
-/// may block for some milliseconds.
+/// may block for some milliseconds, or for two seconds if it has to end what a dead shim left.
 pub fn create(cgroup: &Cgroup) -> Result<Created, Failure> {
-    let _ = cgroup;
-    Ok(Created {})
+    let mut created = Created { places: Vec::with_capacity(cgroup.groups.len()) };
+    let done = cgroup
+        .groups
+        .iter()
+        .try_for_each(|group| created.enter(group))
+        .and_then(|()| cgroup.settings.iter().try_for_each(apply));
+    match done {
+        Ok(()) => Ok(created),
+        Err(failure) => {
+            created.remove(Instant::now() + UNDO);
+            Err(failure)
+        }
+    }
 }
 
 impl Created {
-    /// The groups of a shim that died, as far as they can be shown to be its own: for the spawner.
-    pub fn adopt(cgroup: &Cgroup, shim: nix::unistd::Pid) -> Self {
-        let _ = (cgroup, shim);
-        Created {}
+    /// What a dead shim left of these groups, for the spawner. What cannot be shown to be the
+    /// shim's, by its mark or its name, and what another shim holds is not in it.
+    pub fn adopt(cgroup: &Cgroup) -> Self {
+        Self {
+            places: cgroup
+                .groups
+                .iter()
+                .filter_map(|group| Place::left(&path(&group.path)))
+                .collect(),
+        }
     }
 
     /// The files to write a "0" into to enter the groups.
     pub fn procs_files(&self) -> Vec<CString> {
-        Vec::new()
+        self.places
+            .iter()
+            .filter_map(|place| {
+                CString::new(place.path.join("cgroup.procs").into_os_string().into_encoded_bytes())
+                    .ok()
+            })
+            .collect()
     }
 
-    /// Sends SIGKILL to all that is in the groups. Does not wait for the end of it.
-    pub fn kill(&self) -> Vec<Failure> {
-        Vec::new()
-    }
-
-    /// Whether any process is left in the groups.
-    pub fn populated(&self) -> bool {
-        false
-    }
-
-    /// Waits until no process is left in the groups. False if the deadline came first.
-    pub fn wait_empty(&self, deadline: Instant) -> bool {
-        let _ = deadline;
-        true
-    }
-
-    /// Removes what was made, retrying while the kernel says EBUSY until the deadline.
-    pub fn remove(&self, deadline: Instant) -> Vec<Failure> {
-        let _ = deadline;
-        Vec::new()
-    }
-
-    /// Whether the OOM killer killed anything in the groups since they were made.
+    /// Whether the OOM killer killed anything in the groups since they were made. To be asked
+    /// before they are removed.
     pub fn oom_killed(&self) -> bool {
-        false
+        self.places.iter().any(|place| oom_kills(&place.path) > place.oom_kills_before)
     }
+
+    fn enter(&mut self, group: &Group) -> Result<(), Failure> {
+        let path = path(&group.path);
+        let mount = self::path(&group.mount);
+        let names = names_below(&mount, &path)
+            .ok_or_else(|| Failure::new(Step::CgroupCreate, group.path.clone(), Errno::EINVAL))?;
+        let enable = match &group.version {
+            Version::V1 => &[][..],
+            Version::V2 { enable } => enable,
+        };
+        self.places.push(Place::new(path.clone()));
+        let Some(place) = self.places.last_mut() else { return Ok(()) };
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let done = place.make(&mount, &names, enable).and_then(|()| place.claim(&mount));
+            match done {
+                Err(Failure { reason: Reason::Errno(errno), .. })
+                    if is_gone(Errno::from_raw(errno)) && attempt < ATTEMPTS => {}
+                done => return done,
+            }
+        }
+    }
+}
+
+impl Place {
+    fn new(path: PathBuf) -> Self {
+        Self {
+            path,
+            made: false,
+            claimed: false,
+            made_above: vec![],
+            kept: vec![],
+            oom_kills_before: 0,
+            lock: None,
+        }
+    }
+
+    /// A group that a dead shim left, if that can be shown and nobody else has it.
+    pub(super) fn left(path: &Path) -> Option<Self> {
+        let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+        let made = match Mark::of(path) {
+            Some(Mark::Made) => true,
+            Some(Mark::Found) => false,
+            None if FreshName::parse(name).is_some() => true,
+            _ => return None,
+        };
+        let lock = Lock::take(path).ok()?;
+        // What was there before and what the program made cannot be told apart any more.
+        let kept = if made { vec![] } else { subtree(path).split_off(1) };
+        Some(Self { made, claimed: true, kept, lock: Some(lock), ..Self::new(path.to_owned()) })
+    }
+
+    fn make(&mut self, mount: &Path, names: &[&OsStr], enable: &[String]) -> Result<(), Failure> {
+        let mut parent = mount.to_owned();
+        self.made = false;
+        for name in names {
+            for controller in enable {
+                enable_below(&parent, controller)?;
+            }
+            let directory = parent.join(name);
+            match fs::create_dir(&directory) {
+                Ok(()) if directory == self.path => {
+                    self.made = true;
+                    Mark::Made.set(&directory);
+                }
+                Ok(()) => {
+                    Mark::Above.set(&directory);
+                    self.made_above.retain(|made| *made != directory);
+                    self.made_above.push(directory.clone());
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(failure(Step::CgroupCreate, &directory, errno(&error))),
+            }
+            inherit_cpuset(&parent, &directory)?;
+            parent = directory;
+        }
+        Ok(())
+    }
+
+    /// Makes sure that nobody else is in it or about to be.
+    fn claim(&mut self, mount: &Path) -> Result<(), Failure> {
+        let refuse = |reason| {
+            Err(Failure::because(Step::CgroupCreate, self.path.as_os_str().as_bytes(), reason))
+        };
+        if Self::nested_in(&self.path, mount).any(Lock::is_held) {
+            return refuse(Reason::ForeignProcesses);
+        }
+        let lock = match Lock::take(&self.path) {
+            Ok(lock) => Some(lock),
+            Err(Errno::EWOULDBLOCK) => {
+                self.made = false;
+                return refuse(Reason::ForeignProcesses);
+            }
+            Err(errno) if is_gone(errno) => {
+                return Err(failure(Step::CgroupCreate, &self.path, errno));
+            }
+            Err(_) => None,
+        };
+        if !self.made {
+            if group::processes(&self.path).is_ok_and(|list| list.contains(&own_pid())) {
+                return refuse(Reason::OwnCgroup);
+            }
+            let kept = subtree(&self.path).split_off(1);
+            if kept.iter().any(|group| Lock::is_held(group)) {
+                return refuse(Reason::ForeignProcesses);
+            }
+            // Its shim is dead, or it would have the lock.
+            let left = Mark::of(&self.path).filter(|_| lock.is_some());
+            self.made = left.is_some_and(|mark| mark != Mark::Found);
+            if matches!(left, Some(Mark::Made | Mark::Found)) {
+                let left = Created { places: vec![Self::new(self.path.clone())] };
+                left.empty(Instant::now() + TAKEOVER);
+            }
+            if is_populated(&self.path) {
+                self.made = false;
+                return refuse(Reason::ForeignProcesses);
+            }
+            if self.made {
+                Mark::Made.set(&self.path);
+            } else {
+                Mark::Found.set(&self.path);
+                self.kept = kept;
+            }
+        }
+        self.oom_kills_before = oom_kills(&self.path);
+        self.lock = lock;
+        self.claimed = true;
+        Ok(())
+    }
+
+    /// The groups that hold this one, up to the mount point and without it.
+    fn nested_in<'a>(path: &'a Path, mount: &'a Path) -> impl Iterator<Item = &'a Path> {
+        path.ancestors().skip(1).take_while(move |above| *above != mount)
+    }
+}
+
+fn enable_below(parent: &Path, controller: &str) -> Result<(), Failure> {
+    let subject =
+        |file: &Path| [controller.as_bytes(), b": ", file.as_os_str().as_bytes()].concat();
+    let listed = |file: &Path| match fs::read_to_string(file) {
+        Ok(names) => Ok(names.split_ascii_whitespace().any(|name| name == controller)),
+        Err(error) => Err(Failure::new(Step::CgroupEnable, subject(file), errno(&error))),
+    };
+    let enabled = parent.join("cgroup.subtree_control");
+    if listed(&enabled)? {
+        return Ok(());
+    }
+    let available = parent.join("cgroup.controllers");
+    if !listed(&available)? {
+        return Err(Failure::because(
+            Step::CgroupEnable,
+            subject(&available),
+            Reason::NoController,
+        ));
+    }
+    group::write(&enabled, format!("+{controller}").as_bytes())
+        .map_err(|errno| Failure::new(Step::CgroupEnable, subject(&enabled), errno))
+}
+
+/// A new cpuset of cgroup v1 is empty, and nothing can enter it, see cpuset(7).
+pub(super) fn inherit_cpuset(parent: &Path, directory: &Path) -> Result<(), Failure> {
+    if parent.join("cgroup.subtree_control").exists() {
+        return Ok(());
+    }
+    for name in ["cpuset.cpus", "cpuset.mems"] {
+        let file = directory.join(name);
+        if fs::read(&file).is_ok_and(|value| value.trim_ascii().is_empty()) {
+            let value = fs::read(parent.join(name)).unwrap_or_default();
+            group::write(&file, &value)
+                .map_err(|errno| failure(Step::CgroupWrite, &file, errno))?;
+        }
+    }
+    Ok(())
+}
+
+fn apply(setting: &Setting) -> Result<(), Failure> {
+    group::write(&path(&setting.file), &setting.value).map_err(|errno| {
+        let subject = [setting.key.as_bytes(), b": ", &setting.file].concat();
+        Failure::new(Step::CgroupWrite, subject, errno)
+    })
+}
+
+fn names_below<'a>(mount: &Path, path: &'a Path) -> Option<Vec<&'a OsStr>> {
+    let relative = path.strip_prefix(mount).ok()?;
+    let names: Option<Vec<_>> = relative
+        .components()
+        .map(|component| match component {
+            Component::Normal(name) => Some(name),
+            _ => None,
+        })
+        .collect();
+    names.filter(|names| mount.is_absolute() && !names.is_empty())
+}
+
+// A group that was removed answers ENOENT to whoever comes by its name and ENODEV to whoever has
+// it open.
+fn is_gone(errno: Errno) -> bool {
+    matches!(errno, Errno::ENOENT | Errno::ENODEV)
+}
+
+pub(super) fn failure(step: Step, path: &Path, errno: Errno) -> Failure {
+    Failure::new(step, path.as_os_str().as_bytes(), errno)
+}
+
+pub(super) fn own_pid() -> i32 {
+    nix::unistd::getpid().as_raw()
+}
+
+fn path(bytes: &[u8]) -> PathBuf {
+    PathBuf::from(OsStr::from_bytes(bytes))
 }

@@ -3,9 +3,20 @@
 
 //! The names of fresh groups, and the removal of those whose VM is dead.
 
+use std::fmt;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use crate::failure::Failure;
+use nix::errno::Errno;
+
+use super::create::{Created, Place, failure};
+use crate::failure::{Failure, Step};
+use crate::proc::Stat;
+
+const PREFIX: &str = "muontrap";
+const SWEEP: Duration = Duration::from_secs(2);
 
 /// The name of a fresh group: `muontrap-<pid namespace>-<pid>-<start time>-<id>` of the VM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,11 +24,54 @@ pub struct FreshName {
     /// The inode of the VM's PID namespace.
     pub pid_namespace: u64,
     /// The VM's pid.
-    pub pid: u32,
+    pub pid: i32,
     /// When the VM started, in clock ticks since boot.
     pub start_time: u64,
     /// The number of the command, unique in the VM.
     pub id: u64,
+}
+
+impl FreshName {
+    /// A name for a command of this process. Without `/proc` it names no process that could be
+    /// looked for, and is never swept.
+    pub fn new(id: u64) -> Self {
+        let pid = nix::unistd::getpid().as_raw();
+        Self {
+            pid_namespace: pid_namespace().unwrap_or(0),
+            pid,
+            start_time: Stat::of(pid).map_or(0, |stat| stat.start_time),
+            id,
+        }
+    }
+
+    /// Reads a name. None if it is not one, exactly as [`FreshName`] prints it.
+    pub fn parse(name: &str) -> Option<Self> {
+        let mut fields = name.split('-');
+        let prefix = fields.next()?;
+        let parsed = Self {
+            pid_namespace: fields.next()?.parse().ok()?,
+            pid: fields.next()?.parse().ok()?,
+            start_time: fields.next()?.parse().ok()?,
+            id: fields.next()?.parse().ok()?,
+        };
+        (prefix == PREFIX && parsed.to_string() == name).then_some(parsed)
+    }
+
+    /// Whether the VM is known to be dead. Of a VM in another PID namespace nothing is known.
+    fn is_orphaned(&self) -> bool {
+        let comparable = self.pid > 0 && pid_namespace() == Some(self.pid_namespace);
+        // Without `/proc` everything would look dead.
+        let visible = Stat::of(nix::unistd::getpid().as_raw()).is_some();
+        let alive = |stat: Stat| stat.start_time == self.start_time && !stat.is_dead();
+        comparable && visible && !Stat::of(self.pid).is_some_and(alive)
+    }
+}
+
+impl fmt::Display for FreshName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { pid_namespace, pid, start_time, id } = self;
+        write!(f, "{PREFIX}-{pid_namespace}-{pid}-{start_time}-{id}")
+    }
 }
 
 /// A group whose VM was dead.
@@ -29,8 +83,65 @@ pub struct Swept {
     pub failures: Vec<Failure>,
 }
 
-/// Kills and removes the groups in this directory whose VM and shim are dead.
+/// Kills and removes the groups in this directory whose VM and shim are dead. Blocks for up to two
+/// seconds for each group.
 pub fn sweep(base: &Path) -> Vec<Swept> {
-    let _ = base;
-    Vec::new()
+    let entries = fs::read_dir(base).into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    names
+        .filter(|name| FreshName::parse(name).is_some_and(|name| name.is_orphaned()))
+        .filter_map(|name| Place::left(&base.join(name)))
+        .map(|place| {
+            let path = place.path.clone();
+            let created = Created { places: vec![place] };
+            let deadline = Instant::now() + SWEEP;
+            let failures = if created.empty(deadline) {
+                created.remove(deadline)
+            } else {
+                vec![failure(Step::CgroupKill, &path, Errno::EBUSY)]
+            };
+            Swept { path, failures }
+        })
+        .collect()
+}
+
+fn pid_namespace() -> Option<u64> {
+    fs::metadata("/proc/self/ns/pid").ok().map(|namespace| namespace.ino())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_read_as_it_is_printed() {
+        let name = FreshName::new(7);
+        assert_eq!(FreshName::parse(&name.to_string()), Some(name));
+        let odd = [
+            "",
+            "muontrap",
+            "muontrap-1-2-3",
+            "muontrap-1-2-3-4-5",
+            "muontrap-1-2-3-x",
+            "other-1-2-3-4",
+            "muontrap-01-2-3-4",
+            "muontrap-+1-2-3-4",
+            "muontrap-1-2-3-4 ",
+            "muontrap--1-2-3-4",
+        ];
+        for name in odd {
+            assert_eq!(FreshName::parse(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn only_a_vm_known_to_be_dead_is_orphaned() {
+        let own = FreshName::new(1);
+        assert!(!own.is_orphaned(), "it is this process");
+        assert!(
+            FreshName { start_time: own.start_time + 1, ..own }.is_orphaned(),
+            "the pid was used again"
+        );
+        assert!(!FreshName { pid_namespace: 1, start_time: 0, ..own }.is_orphaned(), "who knows");
+    }
 }

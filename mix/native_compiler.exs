@@ -87,10 +87,10 @@ defmodule Mix.Tasks.Compile.MuontrapNative do
       status == 0 ->
         :ok
 
-      linker = Enum.find_value(lines, &missing_linker/1) ->
+      problem = Enum.find(lines, &(&1 =~ ~r/linker `.+` not found|linking with `.+` failed/)) ->
         Mix.raise(
-          "muontrap's native part needs the linker #{linker}. Install a C compiler, " <>
-            "for example with: apt-get install gcc libc6-dev"
+          "muontrap's native part needs a linker and the C library, got: #{problem}. Install " <>
+            "them, for example with: apt-get install gcc libc6-dev"
         )
 
       true ->
@@ -125,10 +125,6 @@ defmodule Mix.Tasks.Compile.MuontrapNative do
       {^port, {:exit_status, status}} ->
         {lines, status}
     end
-  end
-
-  defp missing_linker(line) do
-    with [_, linker] <- Regex.run(~r/linker `([^`]+)` not found/, line), do: linker
   end
 
   # What to copy to which place below `priv`.

@@ -34,12 +34,18 @@ pub enum Request {
         /// All the rest.
         spec: Box<Spec>,
     },
-    /// The shim of this command does not answer: kill it.
+    /// The shim of this command is late: it may have been stopped, continue it.
+    Wake {
+        /// The command.
+        id: CommandId,
+    },
+    /// It does not answer: wake it once more, and kill it if that does not help.
     Kill {
         /// The command.
         id: CommandId,
     },
-    /// The shim of this command is dead: answer when what it left is gone.
+    /// The shim of this command is dead: answer when what it left is gone. With the id 0, which no
+    /// command has, a question for a sign of life.
     Settle {
         /// The command.
         id: CommandId,

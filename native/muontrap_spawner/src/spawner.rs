@@ -16,7 +16,7 @@ use muontrap_core::wait::{Reaped, reap};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::MsgFlags;
-use nix::unistd::{ForkResult, Pid, fork};
+use nix::unistd::{ForkResult, fork};
 
 use crate::process::World;
 use crate::{cleaner, process, shim};
@@ -120,7 +120,8 @@ impl Spawner {
             Ok(Received::Message(Request::Start { id, grace_ms, cgroup, spec }, descriptors)) => {
                 self.start(id, Duration::from_millis(grace_ms), cgroup, &spec, descriptors);
             }
-            Ok(Received::Message(Request::Kill { id }, _)) => self.wake(id, WAKE_MARGIN),
+            Ok(Received::Message(Request::Wake { id }, _)) => self.wake(id, None),
+            Ok(Received::Message(Request::Kill { id }, _)) => self.wake(id, Some(WAKE_MARGIN)),
             Ok(Received::Message(Request::Settle { id }, _)) => {
                 self.unsettled.push(id);
                 self.settle();
@@ -175,12 +176,12 @@ impl Spawner {
             {
                 // Its children became ours before it became a zombie, see exit_notify in the kernel.
                 self.orphaned.get_or_insert_with(Instant::now);
-                self.clean(id, &cgroup, pid);
+                self.clean(id, &cgroup);
             }
         }
     }
 
-    fn clean(&mut self, id: CommandId, cgroup: &Cgroup, shim: i32) {
+    fn clean(&mut self, id: CommandId, cgroup: &Cgroup) {
         if cgroup.groups.is_empty() {
             return;
         }
@@ -189,14 +190,14 @@ impl Spawner {
             Ok(ForkResult::Child) => {
                 self.requests = None;
                 process::name(c"muontrap-clean");
-                let clean = cleaner::run(cgroup, Pid::from_raw(shim));
+                let clean = cleaner::run(cgroup);
                 std::process::exit(if clean { 0 } else { 1 });
             }
             Ok(ForkResult::Parent { child }) => {
                 self.wards.insert(child.as_raw(), Ward::Cleaner { id });
             }
             // Better late than never: without a process to spare the spawner does it itself.
-            Err(_) => drop(cleaner::run(cgroup, Pid::from_raw(shim))),
+            Err(_) => drop(cleaner::run(cgroup)),
         }
     }
 
@@ -224,15 +225,15 @@ impl Spawner {
         }
     }
 
-    /// Continues a shim that may have been stopped, and kills it if it is still there later.
-    fn wake(&mut self, wanted: CommandId, margin: Duration) {
+    /// Continues a shim that may have been stopped, and kills it if it is still there after the margin.
+    fn wake(&mut self, wanted: CommandId, margin: Option<Duration>) {
         for (&pid, ward) in &mut self.wards {
             if let Ward::Shim { id, kill_at, .. } = ward
                 && *id == wanted
             {
                 // It is our child and not reaped; if it is a zombie nothing happens.
                 let _ = tree::kill(pid, libc::SIGCONT);
-                kill_at.get_or_insert(Instant::now() + margin);
+                *kill_at = kill_at.or(margin.and_then(|margin| Instant::now().checked_add(margin)));
             }
         }
     }
@@ -262,7 +263,7 @@ impl Spawner {
             })
             .collect();
         for (id, grace) in shims {
-            self.wake(id, grace + SHIM_MARGIN);
+            self.wake(id, Some(grace.saturating_add(SHIM_MARGIN)));
         }
     }
 

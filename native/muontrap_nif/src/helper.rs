@@ -1,0 +1,182 @@
+// SPDX-FileCopyrightText: 2026 The muontrap authors
+// SPDX-License-Identifier: Apache-2.0
+
+//! The connection to the spawner: started with the first command, and again when it died.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::{io, os::unix::process::CommandExt};
+
+use muontrap_core::channel::{self, Received};
+use muontrap_core::failure::{Failure, Reason, Step};
+use muontrap_core::pidfd::PidFd;
+use muontrap_core::protocol::{Reply, Request};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::MsgFlags;
+
+use crate::reactor::{self, Source};
+use crate::registry::lock;
+
+/// Room in the helpers' command line for the name of the program they serve.
+const TITLE_BYTES: usize = 240;
+/// How long a start waits for room in the request socket, in ms.
+const ROOM_TIMEOUT_MS: u16 = 10_000;
+
+#[derive(Debug)]
+struct Spawner {
+    generation: u64,
+    pid: i32,
+    socket: OwnedFd,
+    process: Option<PidFd>,
+    /// Whether it has answered since it was last asked for a sign of life.
+    answered: AtomicBool,
+}
+
+static PATH: Mutex<Option<PathBuf>> = Mutex::new(None);
+static CURRENT: Mutex<Option<Arc<Spawner>>> = Mutex::new(None);
+/// The number of the last spawner.
+static GENERATION: Mutex<u64> = Mutex::new(0);
+
+/// Where the binary is.
+pub(crate) fn set_path(path: PathBuf) {
+    *lock(&PATH) = Some(path);
+}
+
+/// Sends a request to start, starting a spawner first if there is none. May take milliseconds, and
+/// seconds if the spawner does not read. `claim` is told the generation before anything is sent.
+pub(crate) fn start(
+    request: &Request,
+    descriptors: &[BorrowedFd<'_>],
+    claim: impl Fn(u64),
+) -> Result<(), Failure> {
+    // The second try is for a spawner that died since the last command, unnoticed.
+    let mut tries = 2;
+    loop {
+        let spawner = current()?;
+        claim(spawner.generation);
+        tries -= 1;
+        match send(&spawner, request, descriptors) {
+            Ok(()) => return Ok(()),
+            Err(Errno::EPIPE | Errno::ECONNRESET) if tries > 0 => forget(spawner.generation),
+            Err(Errno::E2BIG) => return Err(Failure::new(Step::Exec, "arguments", Errno::E2BIG)),
+            Err(errno) => return Err(Failure::new(Step::Spawner, "request", errno)),
+        }
+    }
+}
+
+fn send(spawner: &Spawner, request: &Request, descriptors: &[BorrowedFd<'_>]) -> nix::Result<()> {
+    loop {
+        match channel::send(spawner.socket.as_fd(), request, descriptors, MsgFlags::MSG_DONTWAIT) {
+            Err(Errno::EAGAIN) => {
+                let mut fds = [PollFd::new(spawner.socket.as_fd(), PollFlags::POLLOUT)];
+                match poll(&mut fds, PollTimeout::from(ROOM_TIMEOUT_MS)) {
+                    Ok(0) => return Err(Errno::ETIMEDOUT),
+                    Ok(_) | Err(Errno::EINTR) => {}
+                    Err(errno) => return Err(errno),
+                }
+            }
+            result => return result,
+        }
+    }
+}
+
+/// Sends a request that must not wait to one spawner. False if that one is gone.
+pub(crate) fn ask(generation: u64, request: &Request) -> bool {
+    find(generation).is_some_and(|spawner| {
+        channel::send(spawner.socket.as_fd(), request, &[], MsgFlags::MSG_DONTWAIT).is_ok()
+    })
+}
+
+/// The next message of one spawner, if there is one.
+pub(crate) fn hear(generation: u64) -> Option<Received<Reply>> {
+    let spawner = find(generation)?;
+    match channel::receive(spawner.socket.as_fd(), MsgFlags::MSG_DONTWAIT) {
+        Ok(received) => {
+            spawner.answered.store(true, Ordering::Relaxed);
+            Some(received)
+        }
+        Err(Errno::EAGAIN | Errno::EINTR) => None,
+        Err(_) => Some(Received::End),
+    }
+}
+
+/// One spawner died.
+pub(crate) fn forget(generation: u64) {
+    let mut current = lock(&CURRENT);
+    current.take_if(|spawner| spawner.generation == generation);
+}
+
+/// Continues a spawner that may have been stopped, and asks it for a sign of life.
+pub(crate) fn nudge(generation: u64) {
+    if let Some(spawner) = find(generation) {
+        spawner.answered.store(false, Ordering::Relaxed);
+        if let Some(process) = &spawner.process {
+            let _ = process.signal(libc::SIGCONT);
+        }
+        // No command has the number 0, so there is nothing to settle but the question.
+        ask(generation, &Request::Settle { id: 0 });
+    }
+}
+
+/// Kills a spawner that gave no sign of life since it was asked. The next command starts another.
+pub(crate) fn kill_if_silent(generation: u64) {
+    if let Some(spawner) = find(generation)
+        && !spawner.answered.load(Ordering::Relaxed)
+        && let Some(process) = &spawner.process
+    {
+        let _ = process.signal(libc::SIGKILL);
+    }
+}
+
+/// The process id of the spawner, None while there is none.
+pub(crate) fn pid() -> Option<i32> {
+    lock(&CURRENT).as_ref().map(|spawner| spawner.pid)
+}
+
+fn find(generation: u64) -> Option<Arc<Spawner>> {
+    lock(&CURRENT).as_ref().filter(|spawner| spawner.generation == generation).cloned()
+}
+
+fn current() -> Result<Arc<Spawner>, Failure> {
+    let mut current = lock(&CURRENT);
+    if let Some(spawner) = &*current {
+        return Ok(Arc::clone(spawner));
+    }
+    let path = lock(&PATH).clone().unwrap_or_default();
+    let subject = path.as_os_str().as_encoded_bytes();
+    let fail = |errno| Failure::new(Step::Spawner, subject, errno);
+    let (near, far) = channel::pair().map_err(fail)?;
+    // The BEAM ignores SIGCHLD, so the kernel reaps it; nobody has to wait for it.
+    let child = Command::new(&path)
+        .arg0("muontrap-spawn")
+        .arg(" ".repeat(TITLE_BYTES))
+        .env_clear()
+        .stdin(Stdio::from(far))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(|error: io::Error| match error.raw_os_error() {
+            Some(errno) => fail(Errno::from_raw(errno)),
+            None => Failure::because(Step::Spawner, subject, Reason::Died),
+        })?;
+    let pid = i32::try_from(child.id()).unwrap_or(0);
+    let generation = {
+        let mut last = lock(&GENERATION);
+        *last += 1;
+        *last
+    };
+    let spawner = Arc::new(Spawner {
+        generation,
+        pid,
+        socket: near,
+        process: PidFd::open(pid).ok(),
+        answered: AtomicBool::new(true),
+    });
+    reactor::watch(spawner.socket.as_fd(), generation, Source::Spawner).map_err(fail)?;
+    *current = Some(Arc::clone(&spawner));
+    Ok(spawner)
+}

@@ -25,7 +25,8 @@ defmodule MuonTrap.MixProject do
 
   def application do
     [
-      extra_applications: [:logger]
+      extra_applications: [:logger],
+      mod: {MuonTrap.Application, []}
     ]
   end
 

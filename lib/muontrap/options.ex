@@ -170,17 +170,18 @@ defmodule MuonTrap.Options do
   defp name(kind), do: Keyword.fetch!(@functions, kind)
 
   defp put_option!(options, kind, {key, value}) do
-    with {_key, kinds, type, _default, _doc} <- List.keyfind(@table, key, 0, :unknown),
-         true <- kind in kinds do
-      Map.put(options, key, cast!(type, kind, key, value))
-    else
-      :unknown ->
+    case List.keyfind(@table, key, 0) do
+      nil ->
         raise ArgumentError,
               "unknown option #{inspect(key)} for #{name(kind)}#{suggestion(key)}, got: #{inspect(value)}"
 
-      false ->
-        raise ArgumentError,
-              "option #{inspect(key)} is not for #{name(kind)}, got: #{inspect(value)}"
+      {_key, kinds, type, _default, _doc} ->
+        unless kind in kinds do
+          raise ArgumentError,
+                "option #{inspect(key)} is not for #{name(kind)}, got: #{inspect(value)}"
+        end
+
+        Map.put(options, key, cast!(type, kind, key, value))
     end
   end
 

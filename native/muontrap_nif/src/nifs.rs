@@ -11,7 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
 
-use muontrap_core::cgroup::{self, Hierarchy, Layout};
+use muontrap_core::cgroup::{self, FreshName, Hierarchy, Layout};
 use nix::errno::Errno;
 use rustler::{Binary, Encoder, Env, NifResult, ResourceArc, Term};
 
@@ -157,6 +157,12 @@ fn spawner_pid() -> Option<i32> {
     helper::pid()
 }
 
+/// A name for a fresh cgroup that says whose it is.
+#[rustler::nif(schedule = "DirtyIo")]
+fn cgroup_name(id: u64) -> String {
+    FreshName::new(id).to_string()
+}
+
 /// The cgroup hierarchies of this machine.
 #[rustler::nif(schedule = "DirtyIo")]
 fn cgroup_layout(env: Env<'_>) -> Term<'_> {
@@ -185,6 +191,12 @@ fn hierarchy<'a>(env: Env<'a>, hierarchy: &Hierarchy) -> Term<'a> {
             (atoms::delegated(), hierarchy.delegated.as_deref().map(path).encode(env)),
         ],
     )
+}
+
+/// A name for a fresh group of a command, by which a later VM can tell whether ours is alive.
+#[rustler::nif]
+fn cgroup_name(id: u64) -> String {
+    FreshName::new(id).to_string()
 }
 
 /// Removes what dead VMs left below a directory: the paths that are gone, and the failures.

@@ -1,0 +1,13 @@
+# SPDX-FileCopyrightText: 2026 The muontrap authors
+# SPDX-License-Identifier: Apache-2.0
+
+defmodule MuonTrap.Application do
+  @moduledoc false
+  use Application
+
+  @impl Application
+  def start(_type, _args) do
+    MuonTrap.Defaults.validate!()
+    Supervisor.start_link([], strategy: :one_for_one, name: MuonTrap.Supervisor)
+  end
+end

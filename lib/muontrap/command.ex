@@ -1,0 +1,138 @@
+# SPDX-FileCopyrightText: 2026 The muontrap authors
+# SPDX-License-Identifier: Apache-2.0
+
+defmodule MuonTrap.Command do
+  @moduledoc false
+  # The owner's side of one command: starts it, hands out its events one by one, and ends it.
+  #
+  # The process that starts a command owns it. Events come as `{:muontrap, ref, event}`; exactly one of
+  # them is terminal (`{:ended, _}`, `{:failed, _}`, `{:lost, _, _}`), and it is the last.
+
+  alias MuonTrap.{Error, Nif}
+
+  @enforce_keys [:handle, :ref, :grace_ms]
+  defstruct [:handle, :ref, :grace_ms, unacknowledged: 0, input: nil]
+
+  @type t :: %__MODULE__{
+          handle: Nif.handle(),
+          ref: reference(),
+          grace_ms: non_neg_integer(),
+          unacknowledged: non_neg_integer(),
+          input: nil | :pipe | (term() -> term())
+        }
+
+  @type terminal ::
+          {:ended, map()} | {:failed, Nif.failure()} | {:lost, Nif.failure(), [integer()]}
+  @type event ::
+          {:stdout | :stderr, binary()} | {:started, pos_integer()} | :writable | terminal()
+
+  defguard is_terminal(event)
+           when is_tuple(event) and elem(event, 0) in [:ended, :failed, :lost]
+
+  @doc """
+  Starts a command for the calling process. `stdio` is what becomes of its three streams.
+  """
+  @spec start(MuonTrap.Options.t(), tuple(), keyword()) :: {:ok, t()} | {:error, Error.t()}
+  def start(options, stdio, more \\ []) do
+    ref = make_ref()
+
+    with {:ok, cgroup} <- cgroup(options),
+         {:ok, handle} <- native_start(ref, request(options, stdio, cgroup, more)) do
+      {:ok, %__MODULE__{handle: handle, ref: ref, grace_ms: options.delay_to_sigkill}}
+    end
+  end
+
+  defp native_start(ref, request) do
+    case Nif.start(ref, request) do
+      {:ok, handle} -> {:ok, handle}
+      {:error, failure} -> {:error, error(failure)}
+    end
+  end
+
+  defp cgroup(%{cgroup_base: nil, cgroup_path: nil}), do: {:ok, nil}
+  defp cgroup(options), do: MuonTrap.Cgroup.plan(options)
+
+  defp request(options, stdio, cgroup, more) do
+    base = if options.clear_env, do: [], else: :os.env()
+
+    %{
+      program: options.command,
+      search_path: System.get_env("PATH", ""),
+      arg0: options.arg0,
+      args: options.args,
+      env: {base, options.env ++ Keyword.get(more, :env, [])},
+      cd: options.cd,
+      stdio: stdio,
+      stop_signal: options.stop_signal,
+      grace_ms: options.delay_to_sigkill,
+      window_bytes: options.stdio_window,
+      announce: Keyword.get(more, :announce, false),
+      uid: options.uid,
+      gid: options.gid,
+      groups: options.groups,
+      umask: options.umask,
+      nice: options.nice,
+      rlimits: options.rlimits,
+      oom_score_adj: options.oom_score_adj,
+      no_new_privs: options.no_new_privs,
+      cgroup: cgroup
+    }
+  end
+
+  @doc """
+  Handles the event before and waits for the next, until a point in monotonic milliseconds or
+  `:infinity`.
+  """
+  @spec next(t(), integer() | :infinity) :: {event() | :timeout, t()}
+  def next(%__MODULE__{handle: handle, ref: ref} = command, deadline) do
+    case Nif.next(handle, command.unacknowledged) do
+      nil ->
+        receive do
+          {:muontrap, ^ref, event} -> {event, took(command, event)}
+        after
+          left(deadline) -> {:timeout, %{command | unacknowledged: 0}}
+        end
+
+      event ->
+        {event, took(command, event)}
+    end
+  end
+
+  defp took(command, {stream, bytes}) when stream in [:stdout, :stderr],
+    do: %{command | unacknowledged: byte_size(bytes)}
+
+  defp took(command, _event), do: %{command | unacknowledged: 0}
+
+  defp left(:infinity), do: :infinity
+  defp left(deadline), do: max(deadline - System.monotonic_time(:millisecond), 0)
+
+  @doc "Asks the program to stop; the whole tree is killed after the grace."
+  @spec stop(t()) :: :ok
+  def stop(command), do: Nif.stop(command.handle, command.grace_ms)
+
+  @doc "Stops the program and waits for the end of its tree; what it still writes is dropped."
+  @spec abort(t()) :: terminal()
+  def abort(command) do
+    stop(command)
+    drop(command)
+  end
+
+  defp drop(command) do
+    case next(command, :infinity) do
+      {event, _command} when is_terminal(event) -> event
+      {_event, command} -> drop(command)
+    end
+  end
+
+  @doc "A failure of the native part as an exception."
+  @spec error(Nif.failure()) :: Error.t()
+  def error({step, subject, reason}) do
+    error = %Error{step: step, subject: if(subject == "", do: nil, else: subject), reason: reason}
+    MuonTrap.Cgroup.explain(error)
+  end
+
+  @doc "The status a shell would show: the exit code, or 128 and the signal's number."
+  @spec exit_status({:exited | :signaled, integer()}) :: 0..255
+  def exit_status({:exited, code}), do: code
+  def exit_status({:signaled, number}), do: 128 + number
+end

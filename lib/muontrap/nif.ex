@@ -53,9 +53,6 @@ defmodule MuonTrap.Nif do
   @spec spawner_pid() :: pos_integer() | nil
   def spawner_pid, do: :erlang.nif_error(:not_loaded)
 
-  @spec cgroup_name(non_neg_integer()) :: String.t()
-  def cgroup_name(_id), do: :erlang.nif_error(:not_loaded)
-
   @spec cgroup_layout() :: {:ok, map()} | {:error, :file.posix()}
   def cgroup_layout, do: :erlang.nif_error(:not_loaded)
 

@@ -157,12 +157,6 @@ fn spawner_pid() -> Option<i32> {
     helper::pid()
 }
 
-/// A name for a fresh cgroup that says whose it is.
-#[rustler::nif(schedule = "DirtyIo")]
-fn cgroup_name(id: u64) -> String {
-    FreshName::new(id).to_string()
-}
-
 /// The cgroup hierarchies of this machine.
 #[rustler::nif(schedule = "DirtyIo")]
 fn cgroup_layout(env: Env<'_>) -> Term<'_> {

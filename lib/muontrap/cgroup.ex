@@ -1,0 +1,242 @@
+# SPDX-FileCopyrightText: 2026 The muontrap authors
+# SPDX-License-Identifier: Apache-2.0
+
+defmodule MuonTrap.Cgroup do
+  @moduledoc """
+  The control groups of a command: which ones, and reading and writing them while it runs.
+
+  `MuonTrap` and `MuonTrap.Daemon` call `plan/1` before a start and hand the plan to the native part, which
+  makes the groups, limits them, runs the program inside, empties and removes them. Nothing here
+  outlives a call.
+
+  ## Keys of the `:cgroup` option
+
+  #{MuonTrap.Cgroup.Keys.docs()}
+  """
+
+  alias MuonTrap.Cgroup.{Hint, Keys, Plan, Stats, Value}
+  alias MuonTrap.{Error, Nif}
+
+  @doc """
+  The plan for checked options; `nil` if they ask for no group.
+
+  Reads the mounted hierarchies each time: the VM may have been moved. The first plan with a base also
+  removes the groups there whose VM died with all its helpers, which may take seconds.
+
+  ## Errors
+
+  A `MuonTrap.Error` whose hint mends what is missing on this machine.
+  """
+  @spec plan(map()) :: {:ok, Plan.t() | nil} | {:error, Error.t()}
+  def plan(%{cgroup_base: nil, cgroup_path: nil}), do: {:ok, nil}
+
+  def plan(options) do
+    with {:ok, layout} <- layout(),
+         name = Nif.cgroup_name(System.unique_integer([:positive])),
+         {:ok, plan} <- Plan.make(options, layout, name, &usable?/2) do
+      if plan.base, do: Enum.each(plan.groups, &sweep(Path.dirname(&1.path)))
+      {:ok, plan}
+    end
+  end
+
+  @doc "Adds to an error from the native part what mends it on this machine, if that is known."
+  @spec explain(Error.t()) :: Error.t()
+  def explain(%Error{step: step} = error)
+      when step in [:cgroup_create, :cgroup_enable, :cgroup_write, :cgroup_join] do
+    case layout() do
+      {:ok, layout} -> Hint.add(error, layout)
+      {:error, _no_proc} -> error
+    end
+  end
+
+  def explain(%Error{} = error), do: error
+
+  @doc "The path of the group, relative to its hierarchy."
+  @spec path(Plan.t() | nil) :: String.t() | nil
+  def path(nil), do: nil
+  def path(%{path: path}), do: path
+
+  @doc """
+  The content of a file of the group, as the kernel gives it, with the controller in the file's name.
+
+  A file of the other cgroup version is translated where `MuonTrap.Cgroup.Keys` knows how.
+  """
+  @spec get(Plan.t() | nil, String.t()) :: {:ok, String.t()} | {:error, File.posix()}
+  def get(plan, file), do: get(plan, controller(file), file)
+
+  @doc "The same with the controller named, for old code."
+  @spec get(Plan.t() | nil, String.t(), String.t()) :: {:ok, String.t()} | {:error, File.posix()}
+  def get(plan, controller, file) do
+    with {:ok, group} <- group(plan, controller, file),
+         {:error, :enoent} <- File.read(Path.join(group.path, file)) do
+      translated_get(group, file)
+    end
+  end
+
+  @doc """
+  Writes a value, a string or an integer, to a file of the group; translated as `get/2` does.
+  """
+  @spec set(Plan.t() | nil, String.t(), String.t() | integer()) :: :ok | {:error, File.posix()}
+  def set(plan, file, value), do: set(plan, controller(file), file, value)
+
+  @doc "The same with the controller named, for old code."
+  @spec set(Plan.t() | nil, String.t(), String.t(), String.t() | integer()) ::
+          :ok | {:error, File.posix()}
+  def set(plan, controller, file, value) do
+    with {:ok, group} <- group(plan, controller, file),
+         {:error, :enoent} <- write(Path.join(group.path, file), to_string(value)) do
+      translated_set(group, file, to_string(value))
+    end
+  end
+
+  @doc """
+  The settings of the group as a map that `:cgroup` takes. What cannot be read is left out.
+  """
+  @spec config(Plan.t() | nil) :: %{optional(Keys.key()) => Keys.value()}
+  def config(nil), do: %{}
+
+  def config(%{groups: groups}) do
+    for key <- Keys.all(),
+        {:ok, value} <- [Enum.find_value(groups, :error, &value(&1, key))],
+        into: %{},
+        do: {key, value}
+  end
+
+  @doc """
+  What the kernel counts in the group, under the same keys on cgroup v1 and v2: `:memory_current`,
+  `:memory_peak`, `:memory_swap_current` (bytes), `:memory_events` (`:max`, `:oom_kill`, …), `:cpu_stat`
+  (`:usage_usec`, `:nr_throttled`, `:throttled_usec`, …), `:pids_current`, `:pids_peak`, `:pids_events`
+  (`:max`: forks refused), and where the kernel has it `:cpu_pressure`, `:memory_pressure` and
+  `:io_pressure`. Without the controller its keys are missing.
+  """
+  @spec statistics(Plan.t() | nil) :: map()
+  def statistics(nil), do: %{}
+
+  def statistics(%{groups: groups}) do
+    groups
+    |> Enum.map(&Stats.read(version(&1), reader(&1)))
+    |> Enum.reduce(%{}, &Map.merge(&1, &2, fn _key, left, right -> merge(left, right) end))
+  end
+
+  defp merge(%{} = left, %{} = right), do: Map.merge(left, right)
+  defp merge(left, _right), do: left
+
+  defp layout do
+    with {:error, reason} <- Nif.cgroup_layout(),
+         do:
+           {:error, %Error{step: :cgroup_create, subject: "/proc/self/mountinfo", reason: reason}}
+  end
+
+  # Whether this user can make a group there and enter it. In v2 that needs write access to the lowest
+  # group that holds both the VM and the new group.
+  defp usable?(hierarchy, path) do
+    parts = Path.split(path)
+    existing = deepest(hierarchy.mount, parts, &File.dir?/1)
+    own = Path.split(hierarchy.own || "")
+    shared = Enum.take_while(Enum.zip(own, parts), fn {left, right} -> left == right end)
+    common = Path.join([hierarchy.mount | Enum.map(shared, &elem(&1, 0))])
+    v2? = File.exists?(Path.join(hierarchy.mount, "cgroup.controllers"))
+
+    writable?(existing) and (not v2? or writable?(Path.join(common, "cgroup.procs")))
+  end
+
+  defp deepest(directory, [part | parts], exists?) do
+    below = Path.join(directory, part)
+    if exists?.(below), do: deepest(below, parts, exists?), else: directory
+  end
+
+  defp deepest(directory, [], _exists?), do: directory
+
+  defp writable?(path) do
+    match?(
+      {:ok, %File.Stat{access: access}} when access in [:write, :read_write],
+      File.stat(path)
+    )
+  end
+
+  # Once for each base in the life of the VM.
+  defp sweep(base) do
+    key = {__MODULE__, :swept, base}
+
+    unless :persistent_term.get(key, false) do
+      Nif.cgroup_sweep(base)
+      :persistent_term.put(key, true)
+    end
+  end
+
+  defp controller(file), do: file |> String.split(".", parts: 2) |> hd()
+
+  defp group(nil, _controller, _file), do: {:error, :enoent}
+
+  defp group(%{groups: groups}, controller, file) do
+    if file in ["", ".", ".."] or String.contains?(file, ["/", <<0>>]) do
+      {:error, :einval}
+    else
+      names = [controller | Map.get(%{"io" => ["blkio"], "blkio" => ["io"]}, controller, [])]
+      has? = fn group -> Enum.any?(names, &(&1 in group.controllers)) end
+      holds? = fn group -> File.exists?(Path.join(group.path, file)) end
+      group = Enum.find(groups, &holds?.(&1)) || Enum.find(groups, &has?.(&1))
+      if group, do: {:ok, group}, else: {:error, :enoent}
+    end
+  end
+
+  defp version(%{version: :v1}), do: :v1
+  defp version(%{version: {:v2, _enable}}), do: :v2
+
+  defp other(:v1), do: :v2
+  defp other(:v2), do: :v1
+
+  defp reader(group), do: fn file -> File.read(Path.join(group.path, file)) end
+
+  defp value(group, key) do
+    with :error <- Value.from_files(key, version(group), reader(group)), do: nil
+  end
+
+  defp translated_get(group, file) do
+    to = other(version(group))
+
+    with key when key != nil <- Keys.of_file(file, to),
+         {:ok, value} <- Value.from_files(key, version(group), reader(group)),
+         {:ok, texts} <- Value.to_files(key, value, to, config(%{groups: [group]})),
+         [_one | _more] = lines <- for({^file, text} <- texts, do: text <> "\n") do
+      {:ok, Enum.join(lines)}
+    else
+      _untranslatable -> {:error, :enoent}
+    end
+  end
+
+  defp translated_set(group, file, text) do
+    from = other(version(group))
+    current = config(%{groups: [group]})
+    # The other half of a pair, such as the period of a quota, stays as it is.
+    read = fn name -> if name == file, do: {:ok, text}, else: translated_get(group, name) end
+
+    with key when key != nil <- Keys.of_file(file, from),
+         {:value, {:ok, value}} <- {:value, Value.from_files(key, from, read)},
+         {:ok, texts} <- Value.to_files(key, value, version(group), current) do
+      Enum.reduce_while(texts, :ok, fn {name, text}, :ok ->
+        case write(Path.join(group.path, name), text) do
+          :ok -> {:cont, :ok}
+          {:error, _posix} = error -> {:halt, error}
+        end
+      end)
+    else
+      {:value, :error} -> {:error, :einval}
+      {:error, _no_counterpart} -> {:error, :enoent}
+      nil -> {:error, :enoent}
+    end
+  end
+
+  # Opening would ask the kernel to make a missing file, and it says EACCES then.
+  defp write(path, text) do
+    with {:exists, true} <- {:exists, File.exists?(path)},
+         {:ok, file} <- :file.open(path, [:write, :raw, :binary]) do
+      result = :file.write(file, text)
+      _ = :file.close(file)
+      result
+    else
+      {:exists, false} -> {:error, :enoent}
+      {:error, _posix} = error -> error
+    end
+  end
+end

@@ -119,7 +119,7 @@ defmodule MuonTrap.Cgroup do
   end
 
   defp merge(%{} = left, %{} = right), do: Map.merge(left, right)
-  defp merge(left, _right), do: left
+  defp merge(_left, right), do: right
 
   defp layout do
     with {:error, reason} <- Nif.cgroup_layout(),

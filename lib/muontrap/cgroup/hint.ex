@@ -22,13 +22,10 @@ defmodule MuonTrap.Cgroup.Hint do
   @doc "What to do about a controller that no hierarchy has."
   @spec no_controller(String.t(), Layout.t()) :: String.t()
   def no_controller(controller, layout) do
-    mounts = for {_version, one} <- Layout.hierarchies(layout), do: one.mount
-
     where =
-      case mounts do
-        [] -> "no cgroup hierarchy is mounted"
-        _some -> "none of #{Enum.join(mounts, " ")} has it"
-      end
+      if Layout.hierarchies(layout) == [],
+        do: "no cgroup hierarchy is mounted",
+        else: "no mounted hierarchy has it"
 
     where <>
       ": boot with cgroup_enable=#{controller}, or give the container the controller; " <>

@@ -66,7 +66,7 @@ defmodule MuonTrap.Cgroup.Plan do
   # What to write, as {hierarchy, name, file, value}.
   defp writes(options, layout) do
     values = Map.merge(Sets.values(options.cgroup_sets), options.cgroup)
-    keys = for key <- Keys.all(), value = Map.fetch(options.cgroup, key), value != :error, do: key
+    keys = Enum.filter(Keys.all(), &is_map_key(options.cgroup, &1))
     by_controller = Enum.group_by(options.cgroup_sets, &elem(&1, 0))
     controllers = options.cgroup_sets |> Enum.map(&elem(&1, 0)) |> Enum.uniq()
     sets = Enum.map(controllers, &Map.fetch!(by_controller, &1))
@@ -110,7 +110,8 @@ defmodule MuonTrap.Cgroup.Plan do
 
   # The controllers, as {version, hierarchy, controller to enable}.
   defp needed(options, layout, writes) do
-    of_keys = for {key, _value} <- options.cgroup, do: key |> Keys.files(:v2) |> elem(0)
+    keys = Enum.filter(Keys.all(), &is_map_key(options.cgroup, &1))
+    of_keys = Enum.map(keys, &(&1 |> Keys.files(:v2) |> elem(0)))
     of_sets = for {controller, _file, _value} <- options.cgroup_sets, do: controller
 
     named = options.cgroup_controllers ++ of_sets
@@ -165,25 +166,34 @@ defmodule MuonTrap.Cgroup.Plan do
     end)
   end
 
+  # What makes killing atomic, and in v1 what counts CPU time if cpu is limited elsewhere.
   defp in_addition(layout, required, place, usable?) do
-    atomic? = fn {version, hierarchy} ->
-      version == :v2 or "freezer" in hierarchy.controllers
-    end
+    atomic = fn {version, one} -> version == :v2 or "freezer" in one.controllers end
+    counts = fn {version, one} -> version == :v2 or "cpuacct" in one.controllers end
+    limits = fn {_version, one} -> "cpu" in one.controllers end
+    taken = for {version, hierarchy, _path, _enable} <- required, do: {version, hierarchy}
 
-    if Enum.any?(required, fn {version, hierarchy, _, _} -> atomic?.({version, hierarchy}) end) do
-      []
-    else
-      layout
-      |> Layout.hierarchies()
-      |> Enum.filter(atomic?)
-      |> Enum.find_value([], fn {version, hierarchy} ->
-        with {:ok, path} <- place.(hierarchy), true <- usable?.(hierarchy, path) do
-          [{version, hierarchy, path, []}]
-        else
-          _unusable -> nil
-        end
-      end)
-    end
+    [{atomic, true}, {counts, Enum.any?(taken, limits)}]
+    |> Enum.reduce([], fn {serves, wanted?}, added ->
+      present = taken ++ for {version, hierarchy, _, _} <- added, do: {version, hierarchy}
+
+      if wanted? and not Enum.any?(present, serves),
+        do: added ++ first(layout, serves, place, usable?),
+        else: added
+    end)
+  end
+
+  defp first(layout, serves, place, usable?) do
+    layout
+    |> Layout.hierarchies()
+    |> Enum.filter(serves)
+    |> Enum.find_value([], fn {version, hierarchy} ->
+      with {:ok, path} <- place.(hierarchy), true <- usable?.(hierarchy, path) do
+        [{version, hierarchy, path, []}]
+      else
+        _unusable -> nil
+      end
+    end)
   end
 
   # The path of the group in a hierarchy.

@@ -105,7 +105,7 @@ defmodule MuonTrap.Cgroup.Stats do
 
   def parse(:pressure, text) do
     for line <- String.split(text, "\n", trim: true),
-        [kind | fields] = String.split(line),
+        [kind | fields] <- [String.split(line)],
         name = Enum.find([:some, :full], &(Atom.to_string(&1) == kind)),
         into: %{} do
       {name, pressure(fields)}

@@ -1,0 +1,133 @@
+# SPDX-FileCopyrightText: 2026 The muontrap authors
+# SPDX-License-Identifier: Apache-2.0
+
+defmodule MuonTrap.Cgroups do
+  @moduledoc """
+  Cgroups for tests: where this user may make groups, what there is on this machine, and what is left.
+
+  `base/0` is a base that does not exist, or, for a user who is not root, the group that was delegated
+  (`CGROUP_DELEGATED`, see `test/vm/run`). What a test cannot find here it announces through `offers?/1`.
+  """
+
+  alias MuonTrap.{Cgroup, Command, Options}
+  alias MuonTrap.Cgroup.Layout
+
+  @doc "The base for groups, relative to the hierarchy. `nil` if this user may not make any."
+  @spec base() :: String.t() | nil
+  def base do
+    case System.get_env("CGROUP_DELEGATED") do
+      nil -> if root?(), do: "muontrap-test-#{System.pid()}"
+      "/" <> _ = path -> Path.relative_to(path, layout().v2.mount)
+      path -> path
+    end
+  end
+
+  @doc "Whether this VM runs as root."
+  @spec root?() :: boolean()
+  def root?, do: File.stat!("/proc/self").uid == 0
+
+  @doc "The hierarchies."
+  @spec layout() :: Layout.t()
+  def layout do
+    {:ok, layout} = MuonTrap.Nif.cgroup_layout()
+    layout
+  end
+
+  @doc "Whether groups with these controllers can be made here; says so if not."
+  @spec offers?([String.t()]) :: boolean()
+  def offers?(controllers \\ []) do
+    missing = Enum.filter(controllers, &(Layout.locate(layout(), &1) == :error))
+
+    cond do
+      base() == nil -> announce("this user has no delegated cgroup")
+      Layout.hierarchies(layout()) == [] -> announce("no cgroup hierarchy is mounted")
+      missing != [] -> announce("no controller #{Enum.join(missing, ", ")}")
+      true -> usable?(controllers)
+    end
+  end
+
+  # Delegated, enabled and writable, or not: trying is the only way to know.
+  defp usable?(controllers) do
+    case MuonTrap.cmd("true", [], cgroup_base: base(), cgroup_controllers: controllers) do
+      {"", 0} -> true
+    end
+  rescue
+    error in MuonTrap.Error -> announce(Exception.message(error))
+  end
+
+  @doc "Says on the terminal what is not tested, and is false."
+  @spec announce(String.t()) :: false
+  def announce(why) do
+    IO.puts(:stderr, "\nnot tested here: #{why}")
+    false
+  end
+
+  @doc "All groups in and below the base, and of it alone, in all hierarchies."
+  @spec groups() :: [String.t()]
+  def groups do
+    for {_version, hierarchy} <- Layout.hierarchies(layout()),
+        base() != nil,
+        top = Path.join(hierarchy.mount, base()),
+        directory <- below(top),
+        do: directory
+  end
+
+  defp below(directory) do
+    case File.ls(directory) do
+      {:ok, names} ->
+        nested = for name <- names, path = Path.join(directory, name), File.dir?(path), do: path
+        [directory | Enum.flat_map(nested, &below/1)]
+
+      {:error, _gone} ->
+        []
+    end
+  end
+
+  @doc """
+  Starts a program and waits until it runs. Returns the command and the plan of its groups, which have to be
+  given by `:cgroup_path`.
+  """
+  @spec start(String.t(), [String.t()], keyword()) :: {Command.t(), Cgroup.Plan.t()}
+  def start(program, args, opts) do
+    options = Options.validate!(:cmd, program, args, opts)
+    {:ok, command} = Command.start(options, {:null, :pipe, :null}, announce: true)
+    {:ok, plan} = Cgroup.plan(options)
+    {await(command, &match?({:started, _pid}, &1)), plan}
+  end
+
+  @doc "Takes events until one matches."
+  @spec await(Command.t(), (term() -> boolean())) :: Command.t()
+  def await(command, wanted?) do
+    case Command.next(command, System.monotonic_time(:millisecond) + 30_000) do
+      {event, command} ->
+        cond do
+          wanted?.(event) -> command
+          event == :timeout or tuple_size(event) == 0 -> raise "nothing came"
+          elem(event, 0) in [:ended, :failed, :lost] -> raise "ended early: #{inspect(event)}"
+          true -> await(command, wanted?)
+        end
+    end
+  end
+
+  @doc "The program's path."
+  @spec program(String.t()) :: String.t()
+  def program(name), do: Application.app_dir(:muontrap, "priv/test_programs/#{name}")
+
+  @doc "Polls until `fun` returns something true, for ten seconds at most, and returns it."
+  @spec eventually((() -> term())) :: term()
+  def eventually(fun), do: eventually(fun, System.monotonic_time(:millisecond) + 10_000)
+
+  defp eventually(fun, deadline) do
+    cond do
+      result = fun.() ->
+        result
+
+      System.monotonic_time(:millisecond) > deadline ->
+        raise "did not happen"
+
+      true ->
+        Process.sleep(5)
+        eventually(fun, deadline)
+    end
+  end
+end

@@ -11,7 +11,7 @@ defmodule MuonTrap.Error do
 
     * `:step` - the operation that failed, see `t:step/0`
     * `:subject` - what it was done on (a path, user, group, file or limit), or `nil`
-    * `:reason` - the errno as an atom (`:enoent`), or an atom of ours (`:unknown_user`)
+    * `:reason` - the errno as an atom (`:enoent`), or an atom of muontrap's own (`:unknown_user`)
     * `:hint` - what mends it on this machine, or `nil`; `message/1` knows a general one for some reasons
 
   ## Examples
@@ -40,57 +40,60 @@ defmodule MuonTrap.Error do
   @enforce_keys [:step, :reason]
   defexception [:step, :subject, :reason, :hint]
 
+  # The steps of the native parts (native/muontrap_core/src/failure.rs), then those of the Daemon. A text that
+  # ends in "for" is also right without its subject.
   @steps [
-    exec: "execute",
-    chdir: "change to directory",
+    pipe: "make the descriptors for",
+    spawner: "reach the spawner for",
+    shim: "supervise",
+    protocol: "understand the helper for",
     fork: "fork a process for",
-    pipe: "make the pipes for",
-    setuid: "change to user",
-    setgid: "change to group",
-    setgroups: "set the supplementary groups",
-    rlimit: "set the resource limit",
-    nice: "set the nice value",
-    umask: "set the umask",
-    oom_score_adj: "set the OOM score adjustment",
-    no_new_privs: "set no_new_privs for",
+    lookup: "find the program",
+    stdio: "set up standard input and output for",
+    setsid: "make a session for",
     cgroup_create: "create the cgroup",
-    cgroup_write: "write the cgroup setting",
     cgroup_enable: "enable the cgroup controller",
+    cgroup_write: "write the cgroup setting",
     cgroup_join: "enter the cgroup",
     cgroup_kill: "empty the cgroup",
     cgroup_remove: "remove the cgroup",
+    chdir: "change to directory",
+    umask: "set the umask",
+    rlimit: "set the resource limit",
+    nice: "set the nice value",
+    oom_score_adj: "set the OOM score adjustment",
+    setgroups: "set the supplementary groups",
+    setgid: "change to group",
+    setuid: "change to user",
+    no_new_privs: "set no_new_privs for",
     pdeathsig: "set the parent-death signal for",
-    setsid: "make a session for",
-    spawner: "reach the spawner",
-    shim: "supervise",
-    stop: "stop",
-    signal: "signal",
+    exec: "execute",
+    kill: "kill all processes of",
     wait_for: "wait before the start of",
-    ready: "await readiness of",
+    ready: "see the readiness of",
     start_timeout: "wait any longer for"
   ]
 
   @reasons [
     unknown_user: "no such user",
     unknown_group: "no such group",
-    root_refused: "root is not allowed here",
-    shim_died: "the shim that supervised it died",
-    spawner_died: "the spawner died",
-    protocol: "the helper sent what the protocol does not know",
-    not_executable: "the helper is missing or not executable",
-    unkillable: "some of its processes survive SIGKILL",
+    root: "nothing is run as root by naming it",
     foreign_processes: "the group holds processes that are not ours",
     own_cgroup: "this is the VM's own group",
     no_controller: "the controller is not available",
     no_counterpart: "this cgroup version has nothing like it",
     not_mounted: "no cgroup hierarchy is mounted",
-    timeout: "timed out",
+    died: "the helper died",
+    timeout: "no answer in time",
+    garbage: "it sent what the protocol does not know",
+    unkillable: "some of its processes survive SIGKILL",
     exited: "the program ended first",
-    eopnotsupp: "operation not supported",
-    enotsup: "operation not supported"
+    eperm: "operation not permitted",
+    eopnotsupp: "operation not supported"
   ]
 
   @hints [
+    {:lookup, :enoent, "give the absolute path, or check PATH"},
     {:exec, :enoexec, "give scripts a first line such as #!/bin/sh"},
     {:exec, :e2big, "pass less by arguments and environment, or use input:"},
     {:exec, :eacces, "check the execute permission of the file and its directories"},

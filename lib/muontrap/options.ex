@@ -112,7 +112,7 @@ defmodule MuonTrap.Options do
   ]
 
   @keys Enum.map(@table, &elem(&1, 0))
-  @expected_name "a command without NUL bytes"
+  @cgroup_settings [:cgroup, :cgroup_controllers, :cgroup_sets]
 
   @doc """
   Checks a call and returns it normalized, with the defaults filled in.
@@ -125,7 +125,8 @@ defmodule MuonTrap.Options do
   @spec validate!(kind(), term(), term(), term()) :: t()
   def validate!(kind, command, args, opts) when kind in @all do
     unless Type.string?(command) do
-      raise ArgumentError, "#{name(kind)} expects #{@expected_name}, got: #{inspect(command)}"
+      raise ArgumentError,
+            "#{name(kind)} expects a command without NUL bytes, got: #{inspect(command)}"
     end
 
     unless is_list(args) and not List.improper?(args) do
@@ -233,14 +234,12 @@ defmodule MuonTrap.Options do
               inspect([{left, options[left]}, {right, options[right]}])
     end
 
-    if options.cgroup_base == nil and options.cgroup_path == nil do
-      settings = Map.take(options, [:cgroup, :cgroup_controllers, :cgroup_sets])
+    settings = for key <- @cgroup_settings, not Enum.empty?(options[key]), do: {key, options[key]}
 
-      unless Enum.all?(settings, fn {_key, value} -> Enum.empty?(value) end) do
-        raise ArgumentError,
-              "#{name(kind)} needs :cgroup_base or :cgroup_path for cgroup settings, got: " <>
-                inspect(settings)
-      end
+    if settings != [] and options.cgroup_base == nil and options.cgroup_path == nil do
+      raise ArgumentError,
+            "#{name(kind)} needs :cgroup_base or :cgroup_path for cgroup settings, got: " <>
+              inspect(settings)
     end
 
     # Upstream takes both; standard output is dropped then.

@@ -274,7 +274,7 @@ defmodule MuonTrap.Options.Type do
 
   defp cast_id(id) when is_binary(id) do
     case Integer.parse(id) do
-      {number, ""} -> ok_if(number in 0..@id_max, number)
+      {number, ""} -> if number in 0..@id_max, do: {:ok, number}, else: {:error, id}
       _other -> ok_if(string?(id) and id != "" and :binary.match(id, [",", ":"]) == :nomatch, id)
     end
   end

@@ -1,0 +1,384 @@
+# SPDX-FileCopyrightText: 2026 The muontrap authors
+# SPDX-License-Identifier: Apache-2.0
+
+defmodule MuonTrap.OptionsTest do
+  use ExUnit.Case, async: true
+
+  import Bitwise
+  import MuonTrap.Generators
+
+  alias MuonTrap.Options
+
+  @kinds [:cmd, :run, :stream, :daemon]
+  @uid_max 4_294_967_294
+
+  defp validate!(kind \\ :cmd, opts), do: Options.validate!(kind, "true", [], opts)
+
+  defp refusal(fun), do: assert_raise(ArgumentError, fun).message
+  defp refusal(kind, opts), do: refusal(fn -> validate!(kind, opts) end)
+
+  # Accepted values with what they come to, and refused values with what the message says it got.
+  @common [
+    {:cd, [{"/tmp", "/tmp"}, {"", ""}], [:tmp, ~c"/tmp", nil, "a\0b"]},
+    {:arg0, [{"x", "x"}], ["a\0b", 1]},
+    {:clear_env, [{true, true}], [1, nil, "true"]},
+    {:stderr_to_stdout, [{true, true}, {false, false}], [nil, "yes"]},
+    {:capture_stderr_only, [{true, true}], [0]},
+    {:parallelism, [{true, true}, {false, false}], [:yes]},
+    {:stdio_window, [{1, 1}, {1_073_741_824, 1_073_741_824}], [0, -1, 1_073_741_825, 1.0, "1"]},
+    {:delay_to_sigkill,
+     [{0, 0}, {2_100_001, 2_100_001}, {185_542_587_187_200_000, 185_542_587_187_200_000}],
+     [-1, 0.5, :infinity, "100", 185_542_587_187_200_001]},
+    {:uid, [{1, 1}, {@uid_max, @uid_max}, {"bob", "bob"}, {"1000", 1000}],
+     [0, -1, @uid_max + 1, "", "root", "0", "4294967295", "a\0b", :bob, nil]},
+    {:gid, [{5, 5}, {"users", "users"}], [0, -1, "root", @uid_max + 1, ~c"users"]},
+    {:groups, [{[], []}, {[10, "audio", "7", 0], [10, "audio", 7, 0]}], ["audio", nil]},
+    {:stop_signal, [{:sighup, 1}, {:sigkill, 9}, {64, 64}], [0, 65, :hup, "sigterm"]},
+    {:umask, [{0, 0}, {0o777, 0o777}], [-1, 0o1000, "022"]},
+    {:nice, [{-20, -20}, {19, 19}], [-21, 20, 1.0]},
+    {:oom_score_adj, [{-1000, -1000}, {1000, 1000}], [-1001, 1001]},
+    {:no_new_privs, [{true, true}], [1]},
+    {:input, [{"a", "a"}, {["a", ?b, [["c"]]], ["a", ?b, [["c"]]]}, {1..2, 1..2}],
+     [nil, :a, [:a], [0x1F600], %{a: 1}, 5, ["a" | :b]]},
+    {:cgroup_base, [{"a/b", "a/b"}, {"...", "..."}, {:self, :self}],
+     ["", "/", "/a", "a/", "a//b", ".", "a/./b", "..", "a/..", "../a", "a\0b", :other, nil]},
+    {:cgroup_path, [{"a", "a"}], ["", "/a", "a/../b", "a\0", :self]}
+  ]
+
+  @daemon [
+    {:name,
+     [{:a, :a}, {{:global, 1}, {:global, 1}}, {{:via, Registry, :x}, {:via, Registry, :x}}],
+     ["a", {:via, "Registry", :x}, {:local, :a}]},
+    {:log_output, [{:debug, :debug}, {:warn, :warning}, {:emergency, :emergency}], [:loud, nil]},
+    {:log_stderr, [{:warning, :warning}], [:loud]},
+    {:log_prefix, [{"p: ", "p: "}], [:p]},
+    {:log_line_max, [{16, 16}], [15, :infinity]},
+    {:logger_metadata, [{[a: 1], [a: 1]}], [%{a: 1}, [1]]},
+    {:logger_fun,
+     [{{Function, :identity}, {Function, :identity, []}}, {{IO, :puts, [1]}, {IO, :puts, [1]}}],
+     [{"IO", :puts}, :puts, {IO, :puts, 1}]},
+    {:stdin, [{:pipe, :pipe}, {:null, :null}], [:inherit, true]},
+    {:ready, [{:notify, :notify}, {{:tcp, 80}, {:tcp, 80}}],
+     [{:tcp, 0}, {:tcp, 65_536}, {:output, "x"}, {:fun, :f}, true]},
+    {:start_timeout, [{1, 1}, {:infinity, :infinity}], [0, -1]}
+  ]
+
+  @calls [
+    {:timeout, [{1, 1}, {4_294_967_295, 4_294_967_295}, {:infinity, :infinity}],
+     [0, -1, 1.5, "5", nil, 4_294_967_296]},
+    {:lines, [{1024, 1024}], [0, nil, true]}
+  ]
+
+  for {kinds, table} <- [{@kinds, @common}, {[:daemon], @daemon}, {@kinds -- [:daemon], @calls}],
+      {key, accepted, refused} <- table do
+    test "accepts what #{inspect(key)} is for, and says what is wrong with the rest" do
+      for kind <- unquote(kinds) do
+        for {given, value} <- unquote(Macro.escape(accepted)) do
+          assert validate!(kind, [{unquote(key), given}])[unquote(key)] == value
+        end
+
+        for given <- unquote(Macro.escape(refused)) do
+          message = refusal(kind, [{unquote(key), given}])
+          assert message =~ "invalid option #{inspect(unquote(key))} for MuonTrap."
+          assert message =~ ": expected "
+          assert String.ends_with?(message, ", got: " <> inspect(given))
+        end
+      end
+    end
+  end
+
+  test "accepts functions of the right arity only" do
+    for {key, good, bad} <- [
+          {:log_transform, & &1, fn -> 1 end},
+          {:logger_fun, & &1, fn _, _ -> 1 end},
+          {:exit_status_to_reason, & &1, fn -> 1 end},
+          {:wait_for, fn -> 1 end, & &1}
+        ] do
+      assert validate!(:daemon, [{key, good}])[key] == good
+      assert refusal(:daemon, [{key, bad}]) =~ "expected a"
+    end
+
+    ready = fn -> true end
+    assert validate!(:daemon, ready: {:fun, ready}).ready == {:fun, ready}
+    assert validate!(:daemon, ready: {:output, ~r/x/}).ready == {:output, ~r/x/}
+    stream = Stream.cycle(["a"])
+    assert validate!(input: stream).input == stream
+    assert refusal(:cmd, input: fn _ -> 1 end) =~ "invalid option :input"
+  end
+
+  test "takes any Collectable as :into and nothing else" do
+    for into <- ["", [], %{}, MapSet.new(), IO.stream(:stdio, :line)],
+        do: assert(validate!(into: into).into == into)
+
+    for into <- [nil, 1, :a, fn -> 1 end],
+        do: assert(refusal(:cmd, into: into) =~ "expected a Collectable")
+  end
+
+  describe "env" do
+    test "is any enumerable of pairs, nil unsets, the last value of a name counts" do
+      assert validate!(env: [{"A", "1"}, {"B", nil}, {"A", ""}]).env == [{"B", nil}, {"A", ""}]
+      assert validate!(env: %{"A" => "é=\xFF"}).env == [{"A", "é=\xFF"}]
+      assert validate!(env: Stream.map(["A"], &{&1, &1})).env == [{"A", "A"}]
+    end
+
+    test "refuses names and values that an environment cannot hold" do
+      for pair <- [
+            {"", "1"},
+            {"A=B", "1"},
+            {"A\0", "1"},
+            {"A", "1\0"},
+            {:a, "1"},
+            {"A", 1},
+            {~c"A", "1"},
+            "A=1"
+          ] do
+        assert refusal(:cmd, env: [{"OK", "1"}, pair]) =~
+                 ~r/:env .*, got: #{Regex.escape(inspect(pair))}$/s
+      end
+
+      for env <- [nil, 1, "A=1", [{"A", "1"} | :b], fn -> 1 end],
+          do: assert(refusal(:cmd, env: env) =~ "got: #{inspect(env)}")
+    end
+  end
+
+  describe "rlimits" do
+    @resources [
+                 :as,
+                 :core,
+                 :cpu,
+                 :data,
+                 :fsize,
+                 :locks,
+                 :memlock,
+                 :msgqueue,
+                 :nice,
+                 :nofile,
+                 :nproc
+               ] ++
+                 [:rss, :rtprio, :rttime, :sigpending, :stack]
+
+    test "are pairs of soft and hard limit for all 16 resources of Linux" do
+      assert length(@resources) == 16
+      rlimits = for resource <- @resources, do: {resource, {1, :infinity}}
+      assert validate!(rlimits: Enum.reverse(rlimits)).rlimits == rlimits
+    end
+
+    test "take one number for both, and the last value of a resource" do
+      assert validate!(rlimits: [nofile: 1, nofile: 64]).rlimits == [nofile: {64, 64}]
+
+      assert validate!(rlimits: %{core: :infinity, cpu: 0xFFFF_FFFF_FFFF_FFFE}).rlimits ==
+               [core: {:infinity, :infinity}, cpu: {0xFFFF_FFFF_FFFF_FFFE, 0xFFFF_FFFF_FFFF_FFFE}]
+    end
+
+    test "refuse a soft limit over the hard one, unknown resources and odd numbers" do
+      for limit <- [
+            nofile: {2, 1},
+            nofile: {:infinity, 1},
+            nofile: -1,
+            nofile: 1.0,
+            nofile: 0xFFFF_FFFF_FFFF_FFFF,
+            nofile: nil,
+            files: 1,
+            nofile: {1, 2, 3}
+          ] do
+        assert refusal(:cmd, rlimits: [limit]) =~ ":rlimits"
+      end
+
+      assert refusal(:cmd, rlimits: 1) =~ "got: 1"
+    end
+  end
+
+  test "groups say which entry is wrong" do
+    for group <- [-1, @uid_max + 1, :atom, "", "audio,video", "a\0"],
+        do:
+          assert(
+            refusal(:cmd, groups: [10, group]) =~
+              ~r/:groups .*got: #{Regex.escape(inspect(group))}$/
+          )
+  end
+
+  describe "cgroup settings" do
+    test "take strings and integers, as old code does" do
+      opts = [
+        cgroup_controllers: ["memory", "cpu,cpuacct"],
+        cgroup_base: "mycgroup",
+        cgroup_sets: [
+          {"memory", "memory.limit_in_bytes", "268435456"},
+          {"cpu", "cpu.shares", 512}
+        ]
+      ]
+
+      for kind <- @kinds do
+        options = validate!(kind, opts)
+        assert options.cgroup_controllers == ["memory", "cpu,cpuacct"]
+        assert {"cpu", "cpu.shares", "512"} in options.cgroup_sets
+      end
+    end
+
+    test "have their keys checked at the door" do
+      assert validate!(cgroup_base: "a", cgroup: %{memory_max: 1}).cgroup == %{memory_max: 1}
+      assert validate!(cgroup_base: "a", cgroup: %{}).cgroup == %{}
+      assert refusal(:cmd, cgroup_base: "a", cgroup: %{bogus: 1}) =~ "bogus"
+      assert refusal(:cmd, cgroup_base: "a", cgroup: [memory_max: 1]) =~ "expected a map"
+    end
+
+    test "refuse file and controller names that leave the group" do
+      for set <- [
+            {"memory", "../x", 1},
+            {"..", "x", 1},
+            {"memory", "", 1},
+            {"memory", "x", 1.5},
+            {"memory", "x", "1\0"},
+            {:memory, "x", 1},
+            {"memory", "x"}
+          ] do
+        assert refusal(:cmd, cgroup_base: "a", cgroup_sets: [set]) =~ ":cgroup_sets"
+      end
+
+      for controller <- ["", "a/b", "..", "a\0", :memory],
+          do: assert(refusal(:cmd, cgroup_base: "a", cgroup_controllers: [controller]) =~ "got:")
+    end
+
+    test "need a group" do
+      for {key, value} <- [
+            cgroup: %{memory_max: 1},
+            cgroup_controllers: ["memory"],
+            cgroup_sets: [{"a", "b", 1}]
+          ] do
+        assert refusal(:cmd, [{key, value}]) =~ "needs :cgroup_base or :cgroup_path"
+        assert validate!([{key, value}, {:cgroup_path, "a"}]).cgroup_path == "a"
+      end
+
+      assert validate!(cgroup: %{}, cgroup_controllers: [], cgroup_sets: []).cgroup_base == nil
+    end
+  end
+
+  test "refuses options that exclude each other, and names both" do
+    for {kind, opts} <- [
+          cmd: [cgroup_base: "a", cgroup_path: "b"],
+          cmd: [use_stdio: false, into: []],
+          cmd: [use_stdio: false, lines: 1],
+          run: [use_stdio: false, input: "x"],
+          cmd: [use_stdio: false, capture_stderr_only: true],
+          daemon: [stdin: :pipe, input: "x"],
+          daemon: [stderr_to_stdout: true, log_stderr: :info]
+        ] do
+      assert refusal(kind, opts) =~ ~r/cannot take .*, got: #{Regex.escape(inspect(opts))}$/
+      for {key, value} <- opts, do: assert(validate!(kind, [{key, value}])[key] == value)
+    end
+  end
+
+  test "takes what System.cmd/3 takes together with use_stdio: false" do
+    assert validate!(use_stdio: false, into: "", stderr_to_stdout: true).use_stdio == false
+  end
+
+  test "takes standard error alone when both ways of capturing it are asked for, as upstream does" do
+    options = validate!(stderr_to_stdout: true, capture_stderr_only: true)
+    assert options.capture_stderr_only
+    refute options.stderr_to_stdout
+  end
+
+  test "says which option is unknown and what was perhaps meant" do
+    assert refusal(:cmd, tiemout: 5) ==
+             "unknown option :tiemout for MuonTrap.cmd/3 (did you mean :timeout?), got: 5"
+
+    assert refusal(:daemon, zzz: 1) ==
+             "unknown option :zzz for MuonTrap.Daemon.start_link/3, got: 1"
+  end
+
+  test "says when an option is for another function" do
+    assert refusal(:cmd, name: :a) == "option :name is not for MuonTrap.cmd/3, got: :a"
+
+    for opt <- [into: "", timeout: 1, lines: 1, use_stdio: true],
+        do: assert(refusal(:daemon, [opt]) =~ "is not for MuonTrap.Daemon.start_link/3")
+  end
+
+  test "refuses commands, arguments and options that are malformed" do
+    for {args, got} <- [
+          {["a\0b", [], []], ~S(<<97, 0, 98>>)},
+          {[:ls, [], []], ":ls"},
+          {["ls", "-l", []], ~S("-l")},
+          {["ls", ["a" | "b"], []], ~S(["a" | "b"])},
+          {["ls", ["-l", ~c"-a"], []], inspect(~c"-a")},
+          {["ls", ["a\0"], []], ~S(<<97, 0>>)},
+          {["ls", [], [:cd]], "[:cd]"},
+          {["ls", [], %{cd: "/"}], inspect(%{cd: "/"})}
+        ],
+        kind <- @kinds do
+      message = refusal(fn -> apply(Options, :validate!, [kind | args]) end)
+      assert String.ends_with?(message, ", got: " <> got)
+    end
+  end
+
+  test "returns command, arguments and every option of the function, the last value of each" do
+    for kind <- @kinds do
+      options = Options.validate!(kind, "ls", ["-l", <<0xFF>>], cd: "/a", cd: "/b")
+      assert %{command: "ls", args: ["-l", <<0xFF>>], cd: "/b", stop_signal: 15} = options
+      assert Enum.sort(Map.keys(options)) == Enum.sort([:command, :args | Options.keys(kind)])
+    end
+
+    assert Options.validate!(:daemon, "ls", [], []).log_prefix == "ls: "
+  end
+
+  test "documents every option of the function, and no other" do
+    for kind <- @kinds do
+      documented =
+        for [key] <- Regex.scan(~r/^  \* `:(\w+)` - /m, Options.docs(kind), capture: [1]), do: key
+
+      assert documented == Enum.map(Options.keys(kind), &Atom.to_string/1)
+    end
+  end
+
+  test "answers any value of any option with a map or an ArgumentError" do
+    check(
+      fn -> {one_of(@kinds), one_of(Options.keys(one_of(@kinds))), junk(3)} end,
+      fn {kind, key, value} ->
+        try do
+          assert is_map(validate!(kind, [{key, value}]))
+        rescue
+          error in ArgumentError ->
+            assert error.message =~ Atom.to_string(key)
+            assert error.message =~ ", got: "
+        end
+      end,
+      runs: 10_000
+    )
+  end
+
+  defp junk(0),
+    do:
+      one_of([nil, true, 0, -1, 1, 1.5, 1 <<< 64, "", "a", <<0>>, <<0xFF>>, :a, :infinity, self()])
+
+  defp junk(depth) do
+    case int(1..8) do
+      1 ->
+        list(fn -> junk(depth - 1) end, 3)
+
+      2 ->
+        {junk(depth - 1), junk(depth - 1)}
+
+      3 ->
+        {junk(depth - 1), junk(depth - 1), junk(depth - 1)}
+
+      4 ->
+        [junk(depth - 1) | junk(depth - 1)]
+
+      5 ->
+        [{one_of([:nofile, :a, "A"]), junk(depth - 1)}]
+
+      6 ->
+        one_of([
+          fn -> 1 end,
+          & &1,
+          &Enumerable.reduce([1], &1, &2),
+          1..3,
+          MapSet.new(),
+          ~r/x/,
+          %{"a" => 1}
+        ])
+
+      _ ->
+        junk(0)
+    end
+  end
+end

@@ -3,9 +3,9 @@
 
 //! The part of muontrap that lives in the BEAM.
 //!
-//! A command is a [`command::Command`]: the near ends of its pipes and of its control socket, and how
-//! much output is under way. The owner holds it by a resource, [`handle::Handle`]. One thread, the
-//! [`reactor`], waits for all commands at once; [`helper`] talks to the spawner.
+//! A command is a `command::Command`: the near ends of its pipes and of its control socket, and how
+//! much output is under way. The owner holds it by a resource, `handle::Handle`. One thread, the
+//! `reactor`, waits for all commands at once; `helper` talks to the spawner.
 //!
 //! Who takes which lock: the state of a command, then nothing else but the kernel and `enif_send`. The
 //! spawner's lock and the registry's are leaves too: none is held while another is taken, except that

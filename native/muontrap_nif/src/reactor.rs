@@ -313,11 +313,15 @@ impl Turn {
         for _ in 0..TURN {
             let Some(event) = command.next(state) else { return };
             let last = matches!(event, Event::Last(_));
+            if last {
+                // First, so that an owner that has the last event no longer finds the command.
+                registry::remove(command.id);
+            }
             if !state.ownerless {
                 self.send(command, state, event);
             }
             if last {
-                return registry::remove(command.id);
+                return;
             }
         }
         pump_later(command.id);

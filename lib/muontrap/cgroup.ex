@@ -192,6 +192,16 @@ defmodule MuonTrap.Cgroup do
     with :error <- Value.from_files(key, version(group), reader(group)), do: nil
   end
 
+  # Without a quota there is a period all the same, and no value that has it.
+  defp translated_get(%{version: {:v2, _enable}} = group, "cpu.cfs_period_us") do
+    with {:ok, text} <- File.read(Path.join(group.path, "cpu.max")),
+         [_quota, period] <- String.split(text) do
+      {:ok, period <> "\n"}
+    else
+      _missing -> {:error, :enoent}
+    end
+  end
+
   defp translated_get(group, file) do
     to = other(version(group))
 

@@ -56,9 +56,8 @@ defmodule MuonTrap.CgroupTest do
       assert Cgroup.statistics(plan) == %{}
 
       {command, plan} =
-        start(program("allocate"), ["8"], cgroup_path: path("fits"), cgroup: limit)
+        start(program("allocate"), ["8"], cgroup_path: path("fits"), cgroup: limit, ready: true)
 
-      command = await(command, &match?({:stdout, "ready\n"}, &1))
       stats = Cgroup.statistics(plan)
       assert stats.memory_current in (8 * 1024 * 1024)..(64 * 1024 * 1024)
       assert stats.memory_events.oom_kill == 0
@@ -102,9 +101,8 @@ defmodule MuonTrap.CgroupTest do
 
   test "a fork bomb under pids_max: 50 is dead within 100 ms of the stop" do
     if offers?(["pids"]) do
-      opts = [cgroup_path: path("bomb"), cgroup: %{pids_max: 50}, delay_to_sigkill: 0]
+      opts = [ready: true, cgroup_path: path("bomb"), cgroup: %{pids_max: 50}, delay_to_sigkill: 0]
       {command, plan} = start(program("fork_bomb"), ["50"], opts)
-      command = await(command, &match?({:stdout, "ready\n"}, &1))
       stats = Cgroup.statistics(plan)
       # pids.peak exists since Linux 6.1.
       assert Map.get(stats, :pids_peak, 50) == 50
@@ -151,10 +149,9 @@ defmodule MuonTrap.CgroupTest do
   for program <- ["new_session", "daemonize", "ignore_sigterm", "stopped", "own_group"] do
     test "#{program} does not get out of its group" do
       if offers?() do
-        opts = [cgroup_path: path("tree"), delay_to_sigkill: 50]
+        opts = [ready: true, cgroup_path: path("tree"), delay_to_sigkill: 50]
         {command, plan} = start(program(unquote(program)), [], opts)
-        command = await(command, &match?({:stdout, "ready\n"}, &1))
-        {:ok, procs} = Cgroup.get(plan, "cgroup.procs")
+          {:ok, procs} = Cgroup.get(plan, "cgroup.procs")
         assert procs != ""
         assert {:ended, %{survivors: [], leftovers: []}} = Command.abort(command)
         for pid <- String.split(procs), do: refute(File.exists?("/proc/#{pid}/exe"))
@@ -168,9 +165,8 @@ defmodule MuonTrap.CgroupTest do
         controller <- Enum.take(hierarchy.controllers, 1),
         not String.starts_with?(controller, "name="),
         offers?([controller]) do
-      opts = [cgroup_path: path("each"), cgroup_controllers: [controller], delay_to_sigkill: 50]
+      opts = [ready: true, cgroup_path: path("each"), cgroup_controllers: [controller], delay_to_sigkill: 50]
       {command, plan} = start(program("mixed_tree"), ["8"], opts)
-      command = await(command, &match?({:stdout, "ready\n"}, &1))
       group = Enum.find(plan.groups, &(&1.mount == hierarchy.mount))
       {:ok, procs} = File.read(Path.join(group.path, "cgroup.procs"))
       assert length(String.split(procs)) >= 8, hierarchy.mount

@@ -84,28 +84,32 @@ defmodule MuonTrap.Cgroups do
   end
 
   @doc """
-  Starts a program and waits until it runs. Returns the command and the plan of its groups, which have to be
-  given by `:cgroup_path`.
+  Starts a program and waits until it runs, or with `ready: true` until it says so. Returns the command and
+  the plan of its groups, which have to be given by `:cgroup_path`.
   """
   @spec start(String.t(), [String.t()], keyword()) :: {Command.t(), Cgroup.Plan.t()}
   def start(program, args, opts) do
+    {ready?, opts} = Keyword.pop(opts, :ready, false)
     options = Options.validate!(:cmd, program, args, opts)
     {:ok, command} = Command.start(options, {:null, :pipe, :null}, announce: true)
     {:ok, plan} = Cgroup.plan(options)
-    {await(command, &match?({:started, _pid}, &1)), plan}
+    # They come in any order.
+    wanted = if ready?, do: [:started, {:stdout, "ready\n"}], else: [:started]
+    {await(command, wanted), plan}
   end
 
-  @doc "Takes events until one matches."
-  @spec await(Command.t(), (term() -> boolean())) :: Command.t()
-  def await(command, wanted?) do
+  defp await(command, []), do: command
+
+  defp await(command, wanted) do
     case Command.next(command, System.monotonic_time(:millisecond) + 30_000) do
-      {event, command} ->
-        cond do
-          wanted?.(event) -> command
-          event == :timeout or tuple_size(event) == 0 -> raise "nothing came"
-          elem(event, 0) in [:ended, :failed, :lost] -> raise "ended early: #{inspect(event)}"
-          true -> await(command, wanted?)
-        end
+      {{:started, _pid}, command} ->
+        await(command, wanted -- [:started])
+
+      {{stream, _bytes} = event, command} when stream in [:stdout, :stderr] ->
+        await(command, wanted -- [event])
+
+      {event, _command} ->
+        raise "waited for #{inspect(wanted)} and got #{inspect(event)}"
     end
   end
 

@@ -124,9 +124,15 @@ fn above_streams(descriptor: OwnedFd) -> nix::Result<OwnedFd> {
 /// Default dispositions, for the programs inherit what is ignored, and everything blocked: nothing but
 /// SIGKILL and SIGSTOP reaches a helper.
 fn take_signals() -> nix::Result<SignalFd> {
+    // A default disposition in the kernel's own struct is all zeros, and this is larger than any. Not by
+    // libc, which keeps two signals to itself that somebody above may have ignored all the same.
+    let default = [0_u64; 8];
+    let nothing = std::ptr::null_mut::<u8>();
     for number in 1..=libc::SIGRTMAX() {
-        // SAFETY: sets a default disposition; SIGKILL, SIGSTOP and the C library's own say EINVAL.
-        unsafe { libc::signal(number, libc::SIG_DFL) };
+        let pointer = default.as_ptr();
+        // SAFETY: rt_sigaction(2) reads the struct and writes nothing through null; SIGKILL and SIGSTOP
+        // say EINVAL. The size is that of the kernel's signal set.
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, number, pointer, nothing, 8_usize) };
     }
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None)?;
     let mut ended = SigSet::empty();

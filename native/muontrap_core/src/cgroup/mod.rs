@@ -3,7 +3,7 @@
 
 //! The cgroups of a command, in cgroup v1, v2 and hybrid machines.
 //!
-//! A shim calls [`create`] before it forks the program and owns the [`Created`] until the tree is
+//! A shim calls [`create()`] before it forks the program and owns the [`Created`] until the tree is
 //! gone: [`Created::kill`], [`Created::populated`], [`Created::oom_killed`], [`Created::remove`].
 //! When a shim died, the spawner ends what [`Created::adopt`] finds. [`sweep`] removes what
 //! VMs left that died with all their helpers, and [`Layout`] says which hierarchies there are.

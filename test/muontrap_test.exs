@@ -134,7 +134,7 @@ defmodule MuonTrapTest do
   test "does not mind a program that reads no input" do
     input = String.duplicate("x", 1_000_000)
     assert {"", 0} = MuonTrap.cmd("true", [], input: input)
-    assert {_output, 0} = MuonTrap.cmd(program("close_stdin_early"), [], input: input)
+    assert {_output, 0} = MuonTrap.cmd(program("close_stdin_early"), ["0", "100"], input: input)
     no_message()
   end
 

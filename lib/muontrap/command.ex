@@ -114,7 +114,8 @@ defmodule MuonTrap.Command do
   @spec abort(t()) :: terminal()
   def abort(command) do
     stop(command)
-    drop(command)
+    # The caller may not know how much it had not acknowledged; more than all of it does no harm.
+    drop(%{command | unacknowledged: 0x7FFF_FFFF})
   end
 
   defp drop(command) do

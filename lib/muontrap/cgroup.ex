@@ -92,7 +92,9 @@ defmodule MuonTrap.Cgroup do
   @doc """
   The settings of the group as a map that `:cgroup` takes. What cannot be read is left out.
   """
-  @spec config(Plan.t() | nil) :: %{optional(Keys.key()) => Keys.value()}
+  @spec config(%{:groups => [map()], optional(atom()) => term()} | nil) :: %{
+          optional(Keys.key()) => Keys.value()
+        }
   def config(nil), do: %{}
 
   def config(%{groups: groups}) do

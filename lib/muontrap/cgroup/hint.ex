@@ -68,6 +68,10 @@ defmodule MuonTrap.Cgroup.Hint do
 
   defp hint(:cgroup_create, reason, {_key, path}, layout) when reason in @not_allowed do
     case Layout.of_path(layout, path) do
+      {_version, _hierarchy, "muontrap-" <> _fresh} ->
+        "this user may not make groups at the top; start the VM in a group of its own, as a " <>
+          "systemd service with Delegate=yes, or name a cgroup_base"
+
       {:v1, hierarchy, below} ->
         "run: sudo cgcreate -a $(whoami) -t $(whoami) " <>
           "-g #{Enum.join(hierarchy.controllers, ",")}:#{base(below)}"

@@ -24,6 +24,10 @@ defmodule MuonTrap.Cgroup.HintTest do
              "sudo mkdir -p /cg/mycgroup && sudo chown -R $(whoami) /cg/mycgroup"
   end
 
+  test "a group of its own for a VM that is in the root" do
+    assert hint(:cgroup_create, "/cg/muontrap-1-2-3-4", :eacces) =~ "Delegate=yes"
+  end
+
   test "the line that enables a controller, and Delegate on the service" do
     hint = hint(:cgroup_enable, "memory: /cg/base/cgroup.subtree_control", :eacces)
     assert hint =~ "echo +memory | sudo tee /cg/base/cgroup.subtree_control"

@@ -18,7 +18,6 @@ defmodule MuonTrap.Cgroup.Plan do
           path: String.t(),
           mount: String.t(),
           version: :v1 | {:v2, [String.t()]},
-          removable: [String.t()],
           controllers: [String.t()]
         }
 
@@ -52,7 +51,6 @@ defmodule MuonTrap.Cgroup.Plan do
             path: Path.join(hierarchy.mount, path),
             mount: hierarchy.mount,
             version: if(version == :v1, do: :v1, else: {:v2, enable}),
-            removable: [],
             controllers: hierarchy.controllers
           }
         end

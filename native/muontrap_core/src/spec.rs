@@ -124,8 +124,6 @@ pub struct Group {
     pub mount: Vec<u8>,
     /// The version.
     pub version: Version,
-    /// Directories above it that muontrap made and that are removed with it once they are empty.
-    pub removable: Vec<serde_bytes::ByteBuf>,
 }
 
 /// One setting to write before the program starts.

@@ -16,6 +16,6 @@ rustler::atoms! {
     id, owner, reference = "ref", os_pid, command, args, cgroup, uptime_ms, stdout_bytes, stderr_bytes,
     unacknowledged_bytes, window_bytes, stopping, orphaned, done,
     program, search_path, arg0, env, clear_env, cd, stdio, stop_signal, grace_ms, uid, gid, groups, umask,
-    nice, rlimits, oom_score_adj, no_new_privs, settings, path, version, removable, key, file,
+    nice, rlimits, oom_score_adj, no_new_privs, settings, path, version, key, file,
     value, announce,
 }

@@ -227,12 +227,10 @@ fn group(term: Term<'_>) -> NifResult<Group> {
         let (_v2, enable): (Atom, Vec<String>) = version.decode()?;
         Version::V2 { enable }
     };
-    let removable = each(get(term, atoms::removable())?, bytes)?;
     Ok(Group {
         path: bytes(get(term, atoms::path())?)?,
         mount: bytes(get(term, atoms::mount())?)?,
         version,
-        removable: removable.into_iter().map(ByteBuf::from).collect(),
     })
 }
 

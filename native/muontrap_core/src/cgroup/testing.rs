@@ -70,7 +70,6 @@ impl Place {
             path: self.base.join(name).as_os_str().as_bytes().to_vec(),
             mount: self.mount.as_os_str().as_bytes().to_vec(),
             version: if self.v2 { Version::V2 { enable: vec![] } } else { Version::V1 },
-            removable: vec![],
         }
     }
 

@@ -207,7 +207,8 @@ defmodule MuonTrap.CgroupTest do
     end
   end
 
-  defp options(opts), do: MuonTrap.Options.validate!(:cmd, "true", [], opts)
+  defp options(program \\ "true", args \\ [], opts),
+    do: MuonTrap.Options.validate!(:cmd, program, args, opts)
 
   test "a group with other processes is refused and not touched" do
     if offers?() do
@@ -218,6 +219,27 @@ defmodule MuonTrap.CgroupTest do
       assert {:ok, procs} = Cgroup.get(plan, "cgroup.procs")
       assert procs != ""
       assert {:ended, %{status: {:signaled, 15}}} = Command.abort(command)
+    end
+  end
+
+  test "the group of a shim that is killed goes away, and so does all that is in it" do
+    if offers?() do
+      for option <- [:cgroup_path, :cgroup_base] do
+        before = groups()
+
+        options =
+          options("sh", ["-c", "setsid sleep 100 & exec sleep 100"], [{option, path("shim")}])
+
+        {:ok, command} = Command.start(options, {:null, :pipe, :null}, announce: true)
+        {{:started, pid}, command} = Command.next(command, :infinity)
+        group = eventually(fn -> List.first(groups() -- before) end)
+        {:ok, stat} = File.read("/proc/#{pid}/stat")
+        [shim] = Regex.run(~r/\) \S (\d+)/, stat, capture: :all_but_first)
+        {"", 0} = System.cmd("kill", ["-KILL", shim])
+        assert {{:lost, _failure, []}, _command} = Command.next(command, :infinity)
+        eventually(fn -> groups() == before end)
+        refute File.exists?(group)
+      end
     end
   end
 

@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 use super::*;
-use crate::cgroup::testing::Random;
+use crate::cgroup::testing::{Random, places};
 
 fn layout(mountinfo: &str, memberships: &str) -> Layout {
     Layout::combine(
@@ -161,5 +161,25 @@ fn reads_this_machine() {
             hierarchy.own.is_none() || processes.lines().any(|line| line == pid),
             "{hierarchy:?}"
         );
+    }
+}
+
+#[test]
+fn finds_what_systemd_delegated_above_the_own_group() {
+    for place in places() {
+        let own = place.make("service/main");
+        let service = own.parent().expect("parent");
+        let relative = |path: &Path| path.strip_prefix(&place.mount).expect("below").to_owned();
+        assert_eq!(delegated(&place.mount, &relative(&own)), None);
+        match xattr::set(service, c"user.delegate", b"1") {
+            Ok(()) => {
+                let found = delegated(&place.mount, &relative(&own));
+                assert_eq!(found, Some(relative(service)));
+            }
+            Err(errno) => eprintln!("no user xattrs below {}: {errno}", place.mount.display()),
+        }
+        for directory in [&own, service, &place.base] {
+            fs::remove_dir(directory).expect("rmdir");
+        }
     }
 }

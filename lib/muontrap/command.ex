@@ -11,14 +11,14 @@ defmodule MuonTrap.Command do
   alias MuonTrap.{Error, Nif}
 
   @enforce_keys [:handle, :ref, :grace_ms]
-  defstruct [:handle, :ref, :grace_ms, unacknowledged: 0, input: nil]
+  defstruct [:handle, :ref, :grace_ms, :cgroup, unacknowledged: 0]
 
   @type t :: %__MODULE__{
           handle: Nif.handle(),
           ref: reference(),
           grace_ms: non_neg_integer(),
-          unacknowledged: non_neg_integer(),
-          input: nil | :pipe | (term() -> term())
+          cgroup: MuonTrap.Cgroup.Plan.t() | nil,
+          unacknowledged: non_neg_integer()
         }
 
   @type terminal ::
@@ -38,7 +38,8 @@ defmodule MuonTrap.Command do
 
     with {:ok, cgroup} <- cgroup(options),
          {:ok, handle} <- native_start(ref, request(options, stdio, cgroup, more)) do
-      {:ok, %__MODULE__{handle: handle, ref: ref, grace_ms: options.delay_to_sigkill}}
+      grace_ms = options.delay_to_sigkill
+      {:ok, %__MODULE__{handle: handle, ref: ref, grace_ms: grace_ms, cgroup: cgroup}}
     end
   end
 

@@ -195,7 +195,7 @@ defmodule MuonTrap.Cgroup.Keys do
 
   defp text?(value), do: is_binary(value) and String.valid?(value)
 
-  defp describe({:integer, first..last}), do: "an integer from #{first} to #{last}"
+  defp describe({:integer, range}), do: "an integer from #{range.first} to #{range.last}"
   defp describe(:boolean), do: "a boolean"
   defp describe(:bytes), do: "a number of bytes"
   defp describe(:bytes_or_max), do: "a number of bytes or `:max`"

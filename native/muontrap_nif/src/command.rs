@@ -27,13 +27,13 @@ use crate::reactor::{self, Source};
 use crate::registry::lock;
 
 /// The most that is read at once, so that no call takes long.
-const READ_MAX_BYTES: usize = 128 * 1024;
+pub(crate) const READ_MAX_BYTES: usize = 64 * 1024;
 
-/// Something the owner is told.
+/// Something the owner is told. Output is where it was read to, and copied once: into the message.
 #[derive(Debug)]
-pub(crate) enum Event {
+pub(crate) enum Event<'a> {
     Started(i32),
-    Output(Channel, Vec<u8>),
+    Output(Channel, &'a [u8]),
     Writable,
     Last(Terminal),
 }
@@ -230,17 +230,18 @@ impl Command {
     }
 
     /// The next event, if there is one now: output that the window allows, or the terminal event when
-    /// all output is out. Where there is none the reactor is told to look out for more.
-    pub(crate) fn next(&self, state: &mut State) -> Option<Event> {
+    /// all output is out. Where there is none the reactor is told to look out for more. `buffer` is what
+    /// is read into.
+    pub(crate) fn next<'a>(&self, state: &mut State, buffer: &'a mut [u8]) -> Option<Event<'a>> {
         for channel in Channel::BOTH {
-            if let Some(bytes) = self.read(state, channel) {
-                return Some(Event::Output(channel, bytes));
+            if let Some(length) = self.read(state, channel, buffer) {
+                return Some(Event::Output(channel, &buffer[..length]));
             }
         }
         self.last(state)
     }
 
-    fn last(&self, state: &mut State) -> Option<Event> {
+    fn last(&self, state: &mut State) -> Option<Event<'static>> {
         let open = state.outputs.iter().any(|output| output.pipe.is_some());
         if open || state.closed {
             return None;
@@ -251,7 +252,7 @@ impl Command {
         Some(Event::Last(terminal))
     }
 
-    fn read(&self, state: &mut State, channel: Channel) -> Option<Vec<u8>> {
+    fn read(&self, state: &mut State, channel: Channel, buffer: &mut [u8]) -> Option<usize> {
         let over = state.phase == Phase::Over;
         let credit = if state.ownerless { READ_MAX_BYTES } else { state.window.credit() };
         let output = &mut state.outputs[channel as usize];
@@ -259,9 +260,9 @@ impl Command {
             return None;
         }
         let pipe = output.pipe.as_ref()?;
-        let mut bytes = vec![0; credit.min(READ_MAX_BYTES)];
+        let room = credit.min(buffer.len());
         loop {
-            match nix::unistd::read(pipe.as_fd(), &mut bytes) {
+            match nix::unistd::read(pipe.as_fd(), &mut buffer[..room]) {
                 Err(Errno::EINTR) => {}
                 // Once the tree is gone nothing more can come, even if a stranger holds the far end.
                 Err(Errno::EAGAIN) if !over => {
@@ -273,12 +274,11 @@ impl Command {
                     return None;
                 }
                 Ok(length) => {
-                    bytes.truncate(length);
                     output.bytes += length as u64;
                     if !state.ownerless {
                         state.window.take(length);
                     }
-                    return Some(bytes);
+                    return Some(length);
                 }
             }
         }

@@ -11,7 +11,7 @@ use rustler::{Atom, Encoder, Env, NewBinary, Term};
 use crate::atoms;
 use crate::command::{Channel, Event, Terminal};
 
-impl Encoder for Event {
+impl Encoder for Event<'_> {
     fn encode<'a>(&self, env: Env<'a>) -> Term<'a> {
         match self {
             Event::Started(pid) => (atoms::started(), pid).encode(env),

@@ -6,6 +6,7 @@
 //! Those on normal schedulers take a command's lock and move a bounded amount of bytes. What may take
 //! longer is on a dirty one.
 
+use std::cell::RefCell;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -15,10 +16,15 @@ use muontrap_core::cgroup::{self, FreshName, Hierarchy, Layout};
 use nix::errno::Errno;
 use rustler::{Binary, Encoder, Env, NifResult, ResourceArc, Term};
 
-use crate::command::{Command, Event, Phase};
+use crate::command::{Command, Event, Phase, READ_MAX_BYTES};
 use crate::encode::{binary, failure, map, posix};
 use crate::handle::Handle;
 use crate::{atoms, convert, helper, reactor, registry, start};
+
+thread_local! {
+    /// What a scheduler reads output into before it is copied into a binary of the right size.
+    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_MAX_BYTES]);
+}
 
 #[rustler::nif(name = "start", schedule = "DirtyIo")]
 fn start_command<'a>(env: Env<'a>, reference: Term<'a>, request: Term<'a>) -> NifResult<Term<'a>> {
@@ -40,7 +46,7 @@ fn next(env: Env<'_>, handle: ResourceArc<Handle>, bytes: usize) -> Term<'_> {
         acknowledged(command, &mut state);
         return atoms::nil().encode(env);
     }
-    match command.next(&mut state) {
+    BUFFER.with_borrow_mut(|buffer| match command.next(&mut state, buffer) {
         Some(event) => {
             if matches!(event, Event::Last(_)) {
                 registry::remove(command.id);
@@ -48,7 +54,7 @@ fn next(env: Env<'_>, handle: ResourceArc<Handle>, bytes: usize) -> Term<'_> {
             event.encode(env)
         }
         None => atoms::nil().encode(env),
-    }
+    })
 }
 
 /// Acknowledges output. What comes next comes as a message.

@@ -22,7 +22,7 @@ use nix::sys::socket::MsgFlags;
 use rustler::{Encoder, LocalPid, OwnedEnv};
 
 use crate::atoms;
-use crate::command::{Channel, Command, Event, Phase, State, Terminal};
+use crate::command::{Channel, Command, Event, Phase, READ_MAX_BYTES, State, Terminal};
 use crate::{helper, registry};
 
 /// How long a start may take before the spawner is looked after, and before it is given up.
@@ -103,8 +103,13 @@ pub(crate) fn ensure() -> Result<(), Failure> {
         .name("muontrap".into())
         .spawn(move || {
             let reactor = REACTOR.wait();
-            let mut turn =
-                Turn { reactor, received, timers: BinaryHeap::new(), env: OwnedEnv::new() };
+            let mut turn = Turn {
+                reactor,
+                received,
+                timers: BinaryHeap::new(),
+                env: OwnedEnv::new(),
+                buffer: vec![0; READ_MAX_BYTES],
+            };
             loop {
                 // One command's bug must not be the end of all the others.
                 let _ = catch_unwind(AssertUnwindSafe(|| turn.take()));
@@ -190,6 +195,8 @@ struct Turn {
     received: Receiver<Task>,
     timers: BinaryHeap<Reverse<Timer>>,
     env: OwnedEnv,
+    /// What output is read into.
+    buffer: Vec<u8>,
 }
 
 impl Turn {
@@ -310,8 +317,19 @@ impl Turn {
 
     /// Sends the owner what can be sent now.
     fn pump(&mut self, command: &Arc<Command>, state: &mut State) {
+        // Taken, because sending needs the rest of this.
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let done = self.pump_into(command, state, &mut buffer);
+        self.buffer = buffer;
+        if !done {
+            pump_later(command.id);
+        }
+    }
+
+    /// False if there may be more.
+    fn pump_into(&mut self, command: &Command, state: &mut State, buffer: &mut [u8]) -> bool {
         for _ in 0..TURN {
-            let Some(event) = command.next(state) else { return };
+            let Some(event) = command.next(state, buffer) else { return true };
             let last = matches!(event, Event::Last(_));
             if last {
                 // First, so that an owner that has the last event no longer finds the command.
@@ -321,13 +339,13 @@ impl Turn {
                 self.send(command, state, event);
             }
             if last {
-                return;
+                return true;
             }
         }
-        pump_later(command.id);
+        false
     }
 
-    fn send(&mut self, command: &Command, state: &State, event: Event) {
+    fn send(&mut self, command: &Command, state: &State, event: Event<'_>) {
         // A dead owner is heard of by its monitor.
         let _ = self.env.send_and_clear(&command.owner, |env| {
             (atoms::muontrap(), state.reference(env), event).encode(env)

@@ -21,11 +21,6 @@ use crate::handle::Handle;
 use crate::reactor::{self, Source};
 use crate::{helper, registry};
 
-/// What a pipe holds unless told otherwise, see pipe(7).
-const PIPE_BYTES: usize = 64 * 1024;
-/// The most that is asked for, the system's limit for everybody.
-const PIPE_MAX_BYTES: usize = 1024 * 1024;
-
 /// A stream of the program: our end, and what goes to the spawner.
 struct Ready {
     near: Option<OwnedFd>,
@@ -61,7 +56,7 @@ pub(crate) fn start(
     for (at, wish) in wanted.stdio.into_iter().enumerate() {
         let ready = match (wish, at) {
             (Wish::Pipe, 0) => input().map_err(fail)?,
-            (Wish::Pipe, _) => output(window_bytes).map_err(fail)?,
+            (Wish::Pipe, _) => output().map_err(fail)?,
             (Wish::Inherit, _) => of_vm(at),
             (Wish::Null | Wish::Stdout, _) => Ready { near: None, far: None },
         };
@@ -141,14 +136,9 @@ fn input() -> nix::Result<Ready> {
     Ok(Ready { near: Some(near), far: Some(Far::Owned(far)) })
 }
 
-fn output(window_bytes: usize) -> nix::Result<Ready> {
+fn output() -> nix::Result<Ready> {
     let (near, far) = pipe2(OFlag::O_CLOEXEC)?;
     fcntl(&near, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-    if window_bytes > PIPE_BYTES {
-        // Faster if it works, and it does not within the user's quota of pipe memory alone.
-        let size = i32::try_from(window_bytes.min(PIPE_MAX_BYTES)).unwrap_or(i32::MAX);
-        let _ = fcntl(&near, FcntlArg::F_SETPIPE_SZ(size));
-    }
     Ok(Ready { near: Some(near), far: Some(Far::Owned(far)) })
 }
 

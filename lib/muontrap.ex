@@ -35,7 +35,11 @@ defmodule MuonTrap do
     * `ArgumentError` - an argument or option that makes no sense
     * `ErlangError` with the errno, as `System.cmd/3` raises it - the program cannot be executed, `:cd`
       cannot be entered, or the system is out of something: `:enoent`, `:eacces`, `:e2big`, `:emfile`, ...
-    * `MuonTrap.Error` - an option that the system refuses: user, limit, cgroup. The program has not run.
+    * `MuonTrap.Error` - an option that the system refuses: user, limit, cgroup; the program has not run. Or a
+      helper was killed, and the program with it: the step is `:shim`
+
+  Processes that cannot be killed, those of another user or stuck in the kernel, are not waited for beyond
+  some seconds. They are logged as an error, and the call returns.
 
   ## Examples
 
@@ -123,7 +127,8 @@ defmodule MuonTrap do
         Command.stop(running)
         loop(running, :infinity, %{state | over: :timeout})
 
-      {terminal, _running} when is_terminal(terminal) ->
+      {terminal, running} when is_terminal(terminal) ->
+        Command.report(running, terminal)
         Input.close(state.input)
         {terminal, state}
     end

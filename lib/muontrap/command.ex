@@ -9,14 +9,16 @@ defmodule MuonTrap.Command do
   # them is terminal (`{:ended, _}`, `{:failed, _}`, `{:lost, _, _}`), and it is the last.
 
   alias MuonTrap.{Error, Nif}
+  require Logger
 
-  @enforce_keys [:handle, :ref, :grace_ms]
-  defstruct [:handle, :ref, :grace_ms, :cgroup, unacknowledged: 0]
+  @enforce_keys [:handle, :ref, :grace_ms, :program]
+  defstruct [:handle, :ref, :grace_ms, :program, :cgroup, unacknowledged: 0]
 
   @type t :: %__MODULE__{
           handle: Nif.handle(),
           ref: reference(),
           grace_ms: non_neg_integer(),
+          program: String.t(),
           cgroup: MuonTrap.Cgroup.Plan.t() | nil,
           unacknowledged: non_neg_integer()
         }
@@ -38,8 +40,14 @@ defmodule MuonTrap.Command do
 
     with {:ok, cgroup} <- cgroup(options),
          {:ok, handle} <- native_start(ref, request(options, stdio, cgroup, more)) do
-      grace_ms = options.delay_to_sigkill
-      {:ok, %__MODULE__{handle: handle, ref: ref, grace_ms: grace_ms, cgroup: cgroup}}
+      {:ok,
+       %__MODULE__{
+         handle: handle,
+         ref: ref,
+         grace_ms: options.delay_to_sigkill,
+         program: options.command,
+         cgroup: cgroup
+       }}
     end
   end
 
@@ -121,9 +129,36 @@ defmodule MuonTrap.Command do
 
   defp drop(command) do
     case next(command, :infinity) do
-      {event, _command} when is_terminal(event) -> event
-      {_event, command} -> drop(command)
+      {event, command} when is_terminal(event) ->
+        report(command, event)
+        event
+
+      {_event, command} ->
+        drop(command)
     end
+  end
+
+  @doc "Logs what a terminal event says is left of a command, if anything is."
+  @spec report(t(), terminal()) :: :ok
+  def report(command, {:ended, outcome}),
+    do: report(command, outcome.survivors, Enum.map(outcome.leftovers, &error/1))
+
+  def report(command, {:lost, failure, survivors}),
+    do: report(command, survivors, if(survivors == [], do: [], else: [error(failure)]))
+
+  def report(_command, {:failed, _failure}), do: :ok
+
+  defp report(_command, [], []), do: :ok
+
+  defp report(command, survivors, errors) do
+    processes = if survivors != [], do: " Processes that cannot be killed: #{inspect(survivors)}."
+    errors = Enum.map(errors, &[" ", Exception.message(&1), "."])
+
+    Logger.error([
+      "#{command.program} ended, but something of it is left.",
+      processes || "",
+      errors
+    ])
   end
 
   @doc "A failure of the native part as an exception."

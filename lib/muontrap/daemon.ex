@@ -369,6 +369,7 @@ defmodule MuonTrap.Daemon do
   end
 
   defp event(terminal, state) do
+    Command.report(state.command, terminal)
     ready_before? = state.ready == :ready
     state = over(state)
     {:stop, reason(terminal, ready_before? or state.ready == :ready, state), state}
@@ -394,7 +395,6 @@ defmodule MuonTrap.Daemon do
   defp ready(state, ready), do: %{state | ready: ready}
 
   defp reason({:ended, outcome}, ready?, state) do
-    report(outcome, state)
     status = Command.exit_status(outcome.status)
 
     cond do
@@ -423,15 +423,6 @@ defmodule MuonTrap.Daemon do
   defp reason({:failed, failure}, _ready?, _state), do: Command.error(failure)
   defp reason({:lost, failure, _survivors}, _ready?, _state), do: Command.error(failure)
 
-  defp report(%{survivors: [], leftovers: []}, _state), do: :ok
-
-  defp report(%{survivors: survivors, leftovers: leftovers}, state) do
-    Logger.error(
-      "#{inspect(subject(state))} ended, but not all of it: processes #{inspect(survivors)} survive, " <>
-        "failures #{inspect(leftovers)}"
-    )
-  end
-
   # What the program says while it stops is logged as well.
   defp stop(%{command: command} = state) do
     Command.stop(command)
@@ -453,7 +444,8 @@ defmodule MuonTrap.Daemon do
       {:muontrap, ^ref, :writable} ->
         drain(state)
 
-      {:muontrap, ^ref, _terminal} ->
+      {:muontrap, ^ref, terminal} ->
+        Command.report(command, terminal)
         over(state)
     after
       # Only after a crash between an event and its acknowledgement.

@@ -51,11 +51,20 @@ defmodule MuonTrap.Command do
     end
   end
 
+  # More than this takes too long to be copied on a normal scheduler.
+  @small_bytes 65_536
+
   defp native_start(ref, request) do
-    case Nif.start(ref, request) do
-      {:ok, handle} -> {:ok, handle}
-      {:error, failure} -> {:error, error(failure)}
-    end
+    with :busy <- try_start(ref, request), do: Nif.start(ref, request)
+  end
+
+  defp try_start(ref, request) do
+    {_base, changes} = request.env
+    values = for {_name, value} when value != nil <- changes, do: value
+
+    if IO.iodata_length(request.args) + IO.iodata_length(values) > @small_bytes,
+      do: :busy,
+      else: Nif.try_start(ref, request)
   end
 
   defp cgroup(%{cgroup_base: nil, cgroup_path: nil}), do: {:ok, nil}

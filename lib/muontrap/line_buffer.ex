@@ -166,9 +166,8 @@ defmodule MuonTrap.LineBuffer do
         keep(buffer, part, acc)
 
       {at, 1} ->
-        <<before::binary-size(at), ?\r, rest::binary>> = part
-        {acc, buffer} = end_with_cr(buffer, before, acc)
-        add_text(buffer, rest, acc)
+        {acc, buffer} = end_with_cr(buffer, binary_part(part, 0, at), acc)
+        add_text(buffer, from(part, at + 1), acc)
     end
   end
 
@@ -202,9 +201,8 @@ defmodule MuonTrap.LineBuffer do
 
   defp cut(%{max: max} = buffer, rest, acc) when byte_size(rest) > max do
     size = max - split_character(rest, max)
-    <<piece::binary-size(size), rest::binary>> = rest
-    [line | acc] = emit(buffer, piece, acc)
-    cut(%{buffer | continued?: true}, rest, [line <> @cut_mark | acc])
+    [line | acc] = emit(buffer, binary_part(rest, 0, size), acc)
+    cut(%{buffer | continued?: true}, from(rest, size), [line <> @cut_mark | acc])
   end
 
   defp cut(_buffer, rest, acc), do: {acc, :binary.copy(rest)}
@@ -235,9 +233,13 @@ defmodule MuonTrap.LineBuffer do
 
   defp replace_invalid(rest, text, size, acc) do
     invalid = invalid_size(rest)
-    <<valid::binary-size(size), _invalid::binary-size(invalid), rest::binary>> = text
-    replace_invalid(rest, rest, 0, [acc, valid | @replacement])
+    acc = [acc, binary_part(text, 0, size) | @replacement]
+    rest = from(text, size + invalid)
+    replace_invalid(rest, rest, 0, acc)
   end
+
+  # A size in a match would have to be pinned by the newest Elixir and must not be by the oldest.
+  defp from(binary, at), do: binary_part(binary, at, byte_size(binary) - at)
 
   # How many of the bytes before `at` begin a character that needs more. Cutting before them is right even if
   # it never gets those.

@@ -20,6 +20,9 @@ defmodule MuonTrap.Nif do
     :erlang.load_nif(path, Defaults.spawner_path())
   end
 
+  @spec try_start(reference(), map()) :: {:ok, handle()} | :busy | {:error, failure()}
+  def try_start(_ref, _request), do: :erlang.nif_error(:not_loaded)
+
   @spec start(reference(), map()) :: {:ok, handle()} | {:error, failure()}
   def start(_ref, _request), do: :erlang.nif_error(:not_loaded)
 

@@ -83,7 +83,7 @@ defmodule MuonTrap.Generators do
 
   def chunks(bytes) do
     size = int(0..min(byte_size(bytes), one_of([1, 3, 20, 1_000])))
-    <<chunk::binary-size(size), rest::binary>> = bytes
-    [chunk | chunks(rest)]
+    rest = binary_part(bytes, size, byte_size(bytes) - size)
+    [binary_part(bytes, 0, size) | chunks(rest)]
   end
 end

@@ -29,6 +29,9 @@ pub enum Request {
         /// How long the program has between the stop signal and `SIGKILL` when nobody says
         /// otherwise, in ms.
         grace_ms: u64,
+        /// Whether the VM waits to hear of the start. If not, a program that ends at once is not
+        /// announced.
+        announce: bool,
         /// Its cgroups. Kept by the spawner too, which empties and removes them if the shim dies.
         cgroup: Cgroup,
         /// All the rest.

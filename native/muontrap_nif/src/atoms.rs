@@ -4,7 +4,7 @@
 //! The atoms that cross the boundary.
 
 rustler::atoms! {
-    ok, error, nil, muontrap, muontrap_gone, lost, mount, controllers, own, delegated, pipe, inherit,
+    ok, error, busy, nil, muontrap, muontrap_gone, lost, mount, controllers, own, delegated, pipe, inherit,
     stdout, stderr, started, writable, ended, failed,
     exited, signaled,
     null, sent, same_as_stdout,

@@ -46,21 +46,39 @@ pub(crate) fn set_path(path: PathBuf) {
     *lock(&PATH) = Some(path);
 }
 
-/// Sends a request to start, starting a spawner first if there is none. May take milliseconds, and
-/// seconds if the spawner does not read. `claim` is told the generation before anything is sent.
+/// Whether a call may take long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// It may not: on a normal scheduler.
+    None,
+    /// It may start a spawner, and wait for room in the request socket.
+    Some,
+}
+
+/// Sends a request to start. `claim` is told the spawner's generation before anything is sent. False,
+/// and nothing was sent, if that needs more patience.
 pub(crate) fn start(
     request: &Request,
     descriptors: &[BorrowedFd<'_>],
+    patience: Patience,
     claim: impl Fn(u64),
-) -> Result<(), Failure> {
+) -> Result<bool, Failure> {
     // The second try is for a spawner that died since the last command, unnoticed.
     let mut tries = 2;
     loop {
-        let spawner = current()?;
+        let spawner = match patience {
+            // Locked for long while a spawner is being started.
+            Patience::None => match CURRENT.try_lock().ok().and_then(|current| current.clone()) {
+                Some(spawner) => spawner,
+                None => return Ok(false),
+            },
+            Patience::Some => current()?,
+        };
         claim(spawner.generation);
         tries -= 1;
-        match send(&spawner, request, descriptors) {
-            Ok(()) => return Ok(()),
+        match send(&spawner, request, descriptors, patience) {
+            Ok(()) => return Ok(true),
+            Err(Errno::EAGAIN) => return Ok(false),
             Err(Errno::EPIPE | Errno::ECONNRESET) if tries > 0 => forget(spawner.generation),
             Err(Errno::E2BIG) => return Err(Failure::new(Step::Exec, "arguments", Errno::E2BIG)),
             Err(errno) => return Err(Failure::new(Step::Spawner, "request", errno)),
@@ -68,10 +86,15 @@ pub(crate) fn start(
     }
 }
 
-fn send(spawner: &Spawner, request: &Request, descriptors: &[BorrowedFd<'_>]) -> nix::Result<()> {
+fn send(
+    spawner: &Spawner,
+    request: &Request,
+    descriptors: &[BorrowedFd<'_>],
+    patience: Patience,
+) -> nix::Result<()> {
     loop {
         match channel::send(spawner.socket.as_fd(), request, descriptors, MsgFlags::MSG_DONTWAIT) {
-            Err(Errno::EAGAIN) => {
+            Err(Errno::EAGAIN) if patience == Patience::Some => {
                 let mut fds = [PollFd::new(spawner.socket.as_fd(), PollFlags::POLLOUT)];
                 match poll(&mut fds, PollTimeout::from(ROOM_TIMEOUT_MS)) {
                     Ok(0) => return Err(Errno::ETIMEDOUT),

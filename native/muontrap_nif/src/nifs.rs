@@ -19,6 +19,7 @@ use rustler::{Binary, Encoder, Env, NifResult, ResourceArc, Term};
 use crate::command::{Command, Event, Phase, READ_MAX_BYTES};
 use crate::encode::{binary, failure, map, posix};
 use crate::handle::Handle;
+use crate::helper::Patience;
 use crate::{atoms, convert, helper, reactor, registry, start};
 
 thread_local! {
@@ -26,11 +27,33 @@ thread_local! {
     static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_MAX_BYTES]);
 }
 
+/// Starts a command, or answers `busy` when that takes longer than a normal scheduler may be held: the
+/// spawner has to be started, or does not keep up.
+#[rustler::nif]
+fn try_start<'a>(env: Env<'a>, reference: Term<'a>, request: Term<'a>) -> NifResult<Term<'a>> {
+    start_with(env, reference, request, Patience::None)
+}
+
+/// Starts a command. Takes milliseconds for the spawner, and seconds if that does not read.
 #[rustler::nif(name = "start", schedule = "DirtyIo")]
-fn start_command<'a>(env: Env<'a>, reference: Term<'a>, request: Term<'a>) -> NifResult<Term<'a>> {
+fn start_patiently<'a>(
+    env: Env<'a>,
+    reference: Term<'a>,
+    request: Term<'a>,
+) -> NifResult<Term<'a>> {
+    start_with(env, reference, request, Patience::Some)
+}
+
+fn start_with<'a>(
+    env: Env<'a>,
+    reference: Term<'a>,
+    request: Term<'a>,
+    patience: Patience,
+) -> NifResult<Term<'a>> {
     let wanted = convert::wanted(request)?;
-    Ok(match start::start(env, reference, wanted) {
-        Ok(handle) => (atoms::ok(), handle).encode(env),
+    Ok(match start::start(env, reference, wanted, patience) {
+        Ok(Some(handle)) => (atoms::ok(), handle).encode(env),
+        Ok(None) => atoms::busy().encode(env),
         Err(reason) => env.error_tuple(failure(env, &reason)),
     })
 }

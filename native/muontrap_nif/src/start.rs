@@ -18,6 +18,7 @@ use rustler::{Env, ResourceArc, Term};
 use crate::command::{Channel, Command, Description, Ends};
 use crate::convert::{Wanted, Wish};
 use crate::handle::Handle;
+use crate::helper::Patience;
 use crate::reactor::{self, Source};
 use crate::{helper, registry};
 
@@ -41,14 +42,16 @@ impl AsFd for Far {
     }
 }
 
-/// Starts a command for the calling process. On a dirty scheduler: the first call starts the spawner.
+/// Starts a command for the calling process. None, and nothing is under way, if that needs a patience that
+/// the caller has not.
 ///
 /// The outcome of the start itself comes as an event. An error here means that nothing is under way.
 pub(crate) fn start(
     env: Env<'_>,
     reference: Term<'_>,
     mut wanted: Wanted,
-) -> Result<ResourceArc<Handle>, Failure> {
+    patience: Patience,
+) -> Result<Option<ResourceArc<Handle>>, Failure> {
     reactor::ensure()?;
     let fail = |errno| Failure::new(Step::Pipe, "", errno);
     let window_bytes = wanted.window_bytes;
@@ -93,14 +96,16 @@ pub(crate) fn start(
     let request = Request::Start {
         id: command.id,
         grace_ms: u64::try_from(wanted.grace.as_millis()).unwrap_or(u64::MAX),
+        announce: wanted.announce,
         cgroup: wanted.cgroup,
         spec: Box::new(wanted.spec),
     };
     let mut descriptors = vec![far_control.as_fd(), directory.as_fd()];
     descriptors.extend(streams.iter().filter_map(|stream| stream.far.as_ref()).map(AsFd::as_fd));
-    if let Err(failure) = helper::start(&request, &descriptors, |spawner| command.claim(spawner)) {
+    let sent = helper::start(&request, &descriptors, patience, |spawner| command.claim(spawner));
+    if !matches!(sent, Ok(true)) {
         registry::remove(command.id);
-        return Err(failure);
+        return sent.map(|_| None);
     }
     reactor::watch_start(command.id);
     let id = command.id;
@@ -110,7 +115,7 @@ pub(crate) fn start(
         // Killed meanwhile; a NIF runs on to its end.
         reactor::owner_gone(id);
     }
-    Ok(handle)
+    Ok(Some(handle))
 }
 
 /// The reactor's events name the command by its id, and are dropped until it is registered: so this

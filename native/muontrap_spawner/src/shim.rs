@@ -31,6 +31,18 @@ const SWEEP_MAX: Duration = Duration::from_millis(50);
 /// How long removing the cgroups may take.
 const REMOVE_MARGIN: Duration = Duration::from_secs(2);
 
+/// How long a program that nobody waits for may take to end before it is announced: a short one costs the
+/// VM one wake-up less.
+const ANNOUNCE_DELAY: Duration = Duration::from_millis(2);
+
+/// What a request to start says.
+pub(crate) struct Job {
+    pub(crate) grace: Duration,
+    pub(crate) announce: bool,
+    pub(crate) cgroup: Cgroup,
+    pub(crate) spec: Box<Spec>,
+}
+
 /// What comes with a request to start.
 pub(crate) struct Descriptors {
     control: OwnedFd,
@@ -60,13 +72,8 @@ impl Descriptors {
 
 /// The whole life of a shim, in the child of the spawner's fork. False if something was left behind that
 /// the spawner should look after.
-pub(crate) fn run(
-    world: &World,
-    grace: Duration,
-    cgroup: &Cgroup,
-    spec: &Spec,
-    descriptors: Descriptors,
-) -> bool {
+pub(crate) fn run(world: &World, job: &Job, descriptors: Descriptors) -> bool {
+    let Job { grace, announce, cgroup, spec } = job;
     process::name(c"muontrap-shim");
     if let Some(title) = &world.title {
         title.set(&[b"muontrap-shim ".as_slice(), &spec.program].concat());
@@ -80,22 +87,19 @@ pub(crate) fn run(
             return true;
         }
     };
-    // Without pidfds the NIF sends signals through this process.
-    let pidfd = PidFd::open(pid).ok();
-    let handed_over: Vec<BorrowedFd<'_>> = pidfd.iter().map(AsFd::as_fd).collect();
-    tell(control.as_fd(), &Event::Started { pid }, &handed_over);
-    drop(pidfd);
-
     let mut supervision = Supervision {
         world,
         control: Some(control),
-        grace,
+        grace: *grace,
         stop_signal: spec.stop_signal,
         pid,
         created: &created,
         status: None,
         kill_at: None,
     };
+    if *announce || !supervision.ends_within(ANNOUNCE_DELAY) {
+        supervision.announce();
+    }
     let survivors = supervision.run();
     let oom_killed = created.oom_killed();
     let leftovers = created.remove(Instant::now() + REMOVE_MARGIN);
@@ -187,6 +191,22 @@ impl Supervision<'_> {
             self.wait(Some(pause));
             pause = (pause * 2).min(SWEEP_MAX);
         }
+    }
+
+    /// Tells the VM that the program runs, and hands over its pidfd.
+    fn announce(&self) {
+        let Some(control) = &self.control else { return };
+        // Without pidfds the NIF sends signals through this process.
+        let pidfd = PidFd::open(self.pid).ok();
+        let handed_over: Vec<BorrowedFd<'_>> = pidfd.iter().map(AsFd::as_fd).collect();
+        tell(control.as_fd(), &Event::Started { pid: self.pid }, &handed_over);
+    }
+
+    /// Waits that long at most. Whether the program has ended.
+    fn ends_within(&mut self, longest: Duration) -> bool {
+        self.wait(Some(longest));
+        self.reap_all();
+        self.status.is_some()
     }
 
     /// Whether no child is left.

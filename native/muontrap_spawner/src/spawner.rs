@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use muontrap_core::channel::{self, Received};
 use muontrap_core::failure::{Failure, Reason, Step};
 use muontrap_core::protocol::{CommandId, Event, Reply, Request, Status};
-use muontrap_core::spec::{Cgroup, Spec};
+use muontrap_core::spec::Cgroup;
 use muontrap_core::tree;
 use muontrap_core::wait::{Reaped, reap};
 use nix::errno::Errno;
@@ -19,7 +19,8 @@ use nix::sys::socket::MsgFlags;
 use nix::unistd::{ForkResult, fork};
 
 use crate::process::World;
-use crate::{cleaner, process, shim};
+use crate::shim::{self, Job};
+use crate::{cleaner, process};
 
 /// How long a shim may take beyond its grace once the VM is gone, before it is killed.
 const SHIM_MARGIN: Duration = Duration::from_secs(10);
@@ -117,8 +118,12 @@ impl Spawner {
     fn serve(&mut self) -> nix::Result<()> {
         let Some(requests) = &self.requests else { return Ok(()) };
         match channel::receive(requests.as_fd(), MsgFlags::MSG_DONTWAIT) {
-            Ok(Received::Message(Request::Start { id, grace_ms, cgroup, spec }, descriptors)) => {
-                self.start(id, Duration::from_millis(grace_ms), cgroup, &spec, descriptors);
+            Ok(Received::Message(
+                Request::Start { id, grace_ms, announce, cgroup, spec },
+                descriptors,
+            )) => {
+                let job = Job { grace: Duration::from_millis(grace_ms), announce, cgroup, spec };
+                self.start(id, job, descriptors);
             }
             Ok(Received::Message(Request::Wake { id }, _)) => self.wake(id, None),
             Ok(Received::Message(Request::Kill { id }, _)) => self.wake(id, Some(WAKE_MARGIN)),
@@ -137,14 +142,7 @@ impl Spawner {
         Ok(())
     }
 
-    fn start(
-        &mut self,
-        id: CommandId,
-        grace: Duration,
-        cgroup: Cgroup,
-        spec: &Spec,
-        descriptors: Vec<OwnedFd>,
-    ) {
+    fn start(&mut self, id: CommandId, job: Job, descriptors: Vec<OwnedFd>) {
         let Ok(descriptors) = shim::Descriptors::try_from(descriptors) else {
             let failure = Failure::because(Step::Spawner, "descriptors", Reason::Garbage);
             return self.reply(&Reply::Refused { id, failure });
@@ -154,10 +152,11 @@ impl Spawner {
             Ok(ForkResult::Child) => {
                 // The VM must see the end of this socket when the spawner dies.
                 self.requests = None;
-                let clean = shim::run(&self.world, grace, &cgroup, spec, descriptors);
+                let clean = shim::run(&self.world, &job, descriptors);
                 std::process::exit(if clean { 0 } else { 1 });
             }
             Ok(ForkResult::Parent { child }) => {
+                let Job { grace, cgroup, .. } = job;
                 self.wards.insert(child.as_raw(), Ward::Shim { id, grace, cgroup, kill_at: None });
             }
             Err(errno) => {

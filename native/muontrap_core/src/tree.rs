@@ -31,9 +31,7 @@ pub struct Sweep {
 ///
 /// Processes may fork meanwhile: call it again until there is no child left.
 pub fn signal(number: i32, spare: impl Fn(i32) -> bool) -> Sweep {
-    let own = nix::unistd::getpid().as_raw();
-    let children: Vec<i32> =
-        proc::children(own).unwrap_or_default().into_iter().filter(|&pid| !spare(pid)).collect();
+    let children = children(spare);
     // First the deeper ones: a parent that is gone hands its children to us, and they would be missed.
     let mut below: Vec<(i32, Option<PidFd>)> = Vec::new();
     let mut parents: HashMap<i32, usize> = HashMap::new();
@@ -67,6 +65,12 @@ pub fn signal(number: i32, spare: impl Fn(i32) -> bool) -> Sweep {
         sweep.count(pid, kill(pid, number));
     }
     sweep
+}
+
+/// The children of this process, zombies too, but for those that `spare` names.
+pub fn children(spare: impl Fn(i32) -> bool) -> Vec<i32> {
+    let own = nix::unistd::getpid().as_raw();
+    proc::children(own).unwrap_or_default().into_iter().filter(|&pid| !spare(pid)).collect()
 }
 
 impl Sweep {

@@ -169,7 +169,11 @@ impl Spawner {
 
     fn reap(&mut self) {
         while let Reaped::Child(pid, status) = reap() {
-            let Some(ward) = self.wards.remove(&pid) else { continue };
+            let Some(ward) = self.wards.remove(&pid) else {
+                // An orphan; its children are ours now.
+                self.orphaned.get_or_insert_with(Instant::now);
+                continue;
+            };
             if let Ward::Shim { id, cgroup, .. } = ward
                 && status != Status::Exited(0)
             {
@@ -204,10 +208,13 @@ impl Spawner {
         let Some(since) = self.orphaned else { return };
         let sweep = tree::signal(libc::SIGKILL, |pid| self.wards.contains_key(&pid));
         self.reap();
-        if sweep.alive.is_empty() || sweep.is_hopeless() || since.elapsed() > ORPHAN_MARGIN {
+        // What counts is who is there after reaping. A process that died while the sweep looked at it has
+        // handed its children to us unseen.
+        let left = tree::children(|pid| self.wards.contains_key(&pid));
+        if left.is_empty() || sweep.is_hopeless() || since.elapsed() > ORPHAN_MARGIN {
             // What is out of reach now is reaped when it ends.
             self.orphaned = None;
-            self.survivors = sweep.alive;
+            self.survivors = left;
         }
     }
 

@@ -1,0 +1,242 @@
+# SPDX-FileCopyrightText: 2026 The muontrap authors
+# SPDX-License-Identifier: Apache-2.0
+
+defmodule MuonTrap.DeathPaths.OwnerAndHelperTest do
+  @moduledoc """
+  Every way in which an owner or a helper ends, against every shape of tree and every mechanism: nothing of
+  the tree is left, nobody else is touched, and every count is back where it was.
+  """
+
+  use ExUnit.Case
+
+  alias MuonTrap.{Cgroups, Command, Daemon, Nif, Trees}
+
+  @moduletag :death_paths
+  @moduletag capture_log: true
+
+  @deaths [
+    :returns,
+    :raises,
+    :exits_normally,
+    :killed,
+    :linked_crash,
+    :daemon_stopped,
+    :supervisor_shutdown,
+    :brutal_kill,
+    :timeout,
+    :handle_dropped,
+    :shim_killed,
+    :shim_stopped_and_owner_killed,
+    :spawner_killed_and_owner_killed
+  ]
+
+  @mechanisms [none: [], cgroup_v1: ["memory"], cgroup_v2: []]
+
+  setup_all do
+    # The spawner is there for good; it is no leak.
+    {"", 0} = MuonTrap.cmd("true", [])
+    :ok
+  end
+
+  for {mechanism, controllers} <- @mechanisms, death <- @deaths, shape <- Trees.shapes() do
+    if mechanism != :none, do: @tag(:cgroup)
+
+    test "#{shape} is gone when #{death}, with #{mechanism}" do
+      {mechanism, controllers} = {unquote(mechanism), unquote(controllers)}
+
+      if Trees.possible?(unquote(shape)) and offers?(mechanism, controllers) do
+        prove(unquote(death), unquote(shape), options(mechanism, controllers))
+      end
+    end
+  end
+
+  defp offers?(:none, _controllers), do: true
+
+  defp offers?(:cgroup_v2, _controllers) do
+    (Cgroups.layout().v2 != nil or Cgroups.announce("no cgroup v2")) and Cgroups.offers?([])
+  end
+
+  defp offers?(:cgroup_v1, controllers) do
+    (Cgroups.layout().v1 != [] or Cgroups.announce("no cgroup v1")) and
+      Cgroups.offers?(controllers)
+  end
+
+  defp options(:none, _controllers), do: []
+
+  defp options(_v, controllers),
+    do: [cgroup_base: Cgroups.base(), cgroup_controllers: controllers]
+
+  defp prove(death, shape, opts) do
+    token = Trees.token()
+    # The same program of the same user, outside: it must not notice anything.
+    control = Port.open({:spawn_executable, Trees.program("child")}, [:binary, :exit_status])
+    assert_receive {^control, {:data, "ready\n"}}, 60_000
+    before = counts()
+
+    die(death, shape, token, opts)
+
+    assert Trees.eventually(fn -> Trees.carrying(token) == [] end),
+           "left: #{inspect(Trees.carrying(token))}"
+
+    assert Trees.eventually(fn -> MuonTrap.list() == [] end)
+    assert Trees.eventually(fn -> no_helper_left?() end)
+    assert Trees.eventually(fn -> counts() == before end), inspect({before, counts()})
+    assert opts == [] or Trees.eventually(fn -> Cgroups.left() == [] end)
+
+    {:os_pid, control_pid} = Port.info(control, :os_pid)
+    refute_received {^control, {:exit_status, _}}
+    Trees.kill(control_pid, "KILL")
+    assert_receive {^control, {:exit_status, _}}, 60_000
+    refute_received {:muontrap, _, _}
+    refute_received {:muontrap_gone, _}
+  end
+
+  # The spawner's children are shims; those of a killed spawner have found another parent, and are told
+  # by the tokens.
+  defp no_helper_left? do
+    case Nif.spawner_pid() do
+      nil -> true
+      pid -> Trees.children(pid) == []
+    end
+  end
+
+  defp counts do
+    # The connection to the spawner, which may be there or not.
+    spawner = if Nif.spawner_pid(), do: 2, else: 0
+
+    %{
+      descriptors: length(File.ls!("/proc/self/fd")) - spawner,
+      threads: length(File.ls!("/proc/self/task"))
+    }
+  end
+
+  # An owner that does as it is told once its tree stands.
+  defp owner(shape, token, opts) do
+    test = self()
+
+    {owner, monitor} =
+      spawn_monitor(fn ->
+        running = Trees.start(shape, token, opts)
+        %{os_pid: os_pid} = Nif.info(running.handle)
+        send(test, {:stands, self(), os_pid})
+
+        receive do
+          :return -> :ok
+          :raise -> raise "on purpose"
+          :exit -> exit(:normal)
+          :crash_link -> spawn_link(fn -> exit(:crash) end) && receive(do: (:never -> :ok))
+          :drop -> drop(test)
+          :next -> send(test, {:event, last_event(running)})
+        end
+      end)
+
+    assert_receive {:stands, ^owner, os_pid}, 60_000
+    {owner, monitor, os_pid}
+  end
+
+  # The handle is garbage from here on, and the owner lives.
+  defp drop(test) do
+    :erlang.garbage_collect()
+    send(test, {:dropped, self()})
+    receive(do: (:return -> :ok))
+  end
+
+  defp last_event(running) do
+    case Command.next(running, :infinity) do
+      {{stream, _bytes}, running} when stream in [:stdout, :stderr] -> last_event(running)
+      {event, _running} -> event
+    end
+  end
+
+  defp die(death, shape, token, opts)
+       when death in [:returns, :raises, :exits_normally, :linked_crash] do
+    {owner, monitor, _os_pid} = owner(shape, token, opts)
+
+    order = %{returns: :return, raises: :raise, exits_normally: :exit, linked_crash: :crash_link}
+    send(owner, order[death])
+    assert_receive {:DOWN, ^monitor, :process, ^owner, _reason}, 60_000
+  end
+
+  defp die(:killed, shape, token, opts) do
+    {owner, monitor, _os_pid} = owner(shape, token, opts)
+    Process.exit(owner, :kill)
+    assert_receive {:DOWN, ^monitor, :process, ^owner, :killed}, 60_000
+  end
+
+  defp die(:handle_dropped, shape, token, opts) do
+    {owner, monitor, _os_pid} = owner(shape, token, opts)
+    send(owner, :drop)
+    assert_receive {:dropped, ^owner}, 60_000
+    assert Trees.eventually(fn -> Trees.carrying(token) == [] end)
+    send(owner, :return)
+    assert_receive {:DOWN, ^monitor, :process, ^owner, _reason}, 60_000
+  end
+
+  defp die(:timeout, shape, token, opts) do
+    {command, args} = Trees.command(shape)
+    opts = [timeout: 200, delay_to_sigkill: 50, env: [{"MUONTRAP_TOKEN", token}]] ++ opts
+    assert {_output, :timeout} = MuonTrap.cmd(command, args, opts)
+    # Confirmed: not eventually, but now.
+    assert Trees.carrying(token) == []
+  end
+
+  defp die(death, shape, token, opts)
+       when death in [:daemon_stopped, :supervisor_shutdown, :brutal_kill] do
+    {command, args} = Trees.command(shape)
+
+    opts =
+      [delay_to_sigkill: 50, env: [{"MUONTRAP_TOKEN", token}], ready: {:output, ~r/ready/}] ++
+        opts
+
+    shutdown = if death == :brutal_kill, do: :brutal_kill, else: 60_000
+
+    spec =
+      Supervisor.child_spec({Daemon, [command, args, opts]},
+        shutdown: shutdown,
+        restart: :temporary
+      )
+
+    {:ok, supervisor} = Supervisor.start_link([spec], strategy: :one_for_one)
+
+    case death do
+      :daemon_stopped ->
+        [{_id, daemon, _type, _modules}] = Supervisor.which_children(supervisor)
+        :ok = GenServer.stop(daemon)
+
+      _by_supervisor ->
+        :ok = Supervisor.terminate_child(supervisor, Daemon)
+    end
+
+    # Confirmed, where there is somebody to confirm it.
+    if death != :brutal_kill, do: assert(Trees.carrying(token) == [])
+    Supervisor.stop(supervisor)
+  end
+
+  defp die(:shim_killed, shape, token, opts) do
+    {owner, monitor, os_pid} = owner(shape, token, opts)
+    Trees.kill(Trees.parent(os_pid), "KILL")
+    send(owner, :next)
+    assert_receive {:event, {:lost, {:shim, "", :died}, []}}, 60_000
+    # The owner hears of it when nothing is left.
+    assert Trees.carrying(token) == []
+    assert_receive {:DOWN, ^monitor, :process, ^owner, :normal}, 60_000
+  end
+
+  defp die(:shim_stopped_and_owner_killed, shape, token, opts) do
+    {owner, monitor, os_pid} = owner(shape, token, opts)
+    Trees.kill(Trees.parent(os_pid), "STOP")
+    Process.exit(owner, :kill)
+    assert_receive {:DOWN, ^monitor, :process, ^owner, :killed}, 60_000
+  end
+
+  defp die(:spawner_killed_and_owner_killed, shape, token, opts) do
+    {owner, monitor, os_pid} = owner(shape, token, opts)
+    Trees.kill(Nif.spawner_pid(), "KILL")
+    assert Trees.eventually(fn -> Nif.spawner_pid() == nil end)
+    # It goes on, and another command is not disturbed.
+    assert os_pid in Trees.carrying(token)
+    assert {"", 0} = MuonTrap.cmd("true", [])
+    Process.exit(owner, :kill)
+    assert_receive {:DOWN, ^monitor, :process, ^owner, :killed}, 60_000
+  end
+end

@@ -1,0 +1,126 @@
+# SPDX-FileCopyrightText: 2026 The muontrap authors
+# SPDX-License-Identifier: Apache-2.0
+
+defmodule MuonTrap.Trees do
+  @moduledoc """
+  Process trees for tests, each with a token in its environment by which all of it is found.
+  """
+
+  alias MuonTrap.{Cgroups, Command, Options}
+
+  # Bounds are generous: they end a test that fails, and slow machines are no failure.
+  @patience_ms 60_000
+  @interval_ms 5
+
+  @shapes [
+    direct: {"child", []},
+    same_group: {"same_group", []},
+    own_group: {"own_group", []},
+    new_session: {"new_session", []},
+    double_fork: {"daemonize", []},
+    sigterm_ignorer: {"ignore_sigterm", []},
+    stopped: {"stopped", []},
+    tree_of_100: {"mixed_tree", ["100"]},
+    fork_bomb: {"fork_bomb", ["20"]},
+    closed_fds: {"close_fds", []},
+    subreaper: {"subreaper", []}
+  ]
+
+  @doc "The shapes of trees."
+  @spec shapes() :: [atom()]
+  def shapes, do: Keyword.keys(@shapes) ++ [:pid_namespace]
+
+  @doc "The command and the arguments of a shape."
+  @spec command(atom()) :: {String.t(), [String.t()]}
+  def command(:pid_namespace),
+    do: {"unshare", ["--pid", "--fork", program("new_session")]}
+
+  def command(shape) do
+    {name, args} = Keyword.fetch!(@shapes, shape)
+    {program(name), args}
+  end
+
+  @doc "Whether this user may make such a tree here; says so if not."
+  @spec possible?(atom()) :: boolean()
+  def possible?(:pid_namespace) do
+    match?(
+      {_output, 0},
+      System.cmd("unshare", ["--pid", "--fork", "true"], stderr_to_stdout: true)
+    ) or
+      Cgroups.announce("no PID namespace can be made")
+  end
+
+  def possible?(_shape), do: true
+
+  @doc "The path of a test program."
+  @spec program(String.t()) :: Path.t()
+  def program(name), do: Application.app_dir(:muontrap, "priv/test_programs/#{name}")
+
+  @doc "Starts a tree for the calling process, and returns once it stands."
+  @spec start(atom(), String.t(), keyword()) :: Command.t()
+  def start(shape, token, opts \\ []) do
+    {command, args} = command(shape)
+    opts = Keyword.merge([delay_to_sigkill: 50, env: [{"MUONTRAP_TOKEN", token}]], opts)
+    options = Options.validate!(:cmd, command, args, opts)
+    {:ok, running} = Command.start(options, {:null, :pipe, :inherit}, announce: true)
+    await_ready(running, "", false)
+  end
+
+  defp await_ready(running, output, started?) do
+    if started? and output =~ "ready" do
+      running
+    else
+      case Command.next(running, System.monotonic_time(:millisecond) + @patience_ms) do
+        {{:started, _pid}, running} -> await_ready(running, output, true)
+        {{:stdout, bytes}, running} -> await_ready(running, output <> bytes, started?)
+      end
+    end
+  end
+
+  @doc "A token that nothing else carries."
+  @spec token() :: String.t()
+  def token, do: "token-#{System.pid()}-#{System.unique_integer([:positive])}-end"
+
+  @doc "The processes that carry a token, zombies not among them."
+  @spec carrying(String.t()) :: [pos_integer()]
+  def carrying(token) do
+    for name <- File.ls!("/proc"),
+        {pid, ""} <- [Integer.parse(name)],
+        {:ok, environ} <- [File.read("/proc/#{pid}/environ")],
+        String.contains?(environ, token),
+        do: pid
+  end
+
+  @doc "Waits until a condition holds. False if it does not within the bound."
+  @spec eventually((() -> boolean()), non_neg_integer()) :: boolean()
+  def eventually(condition, left_ms \\ @patience_ms) do
+    cond do
+      condition.() -> true
+      left_ms <= 0 -> false
+      true -> receive(after: (@interval_ms -> eventually(condition, left_ms - @interval_ms)))
+    end
+  end
+
+  @doc "The parent of a process."
+  @spec parent(pos_integer()) :: pos_integer()
+  def parent(pid) do
+    [_all, parent] = Regex.run(~r/^PPid:\t(\d+)$/m, File.read!("/proc/#{pid}/status"))
+    String.to_integer(parent)
+  end
+
+  @doc "The children of a process, zombies too."
+  @spec children(pos_integer()) :: [pos_integer()]
+  def children(pid) do
+    case File.read("/proc/#{pid}/task/#{pid}/children") do
+      {:ok, list} -> list |> String.split() |> Enum.map(&String.to_integer/1)
+      {:error, _gone} -> []
+    end
+  end
+
+  @doc "Sends a signal to one process."
+  @spec kill(pos_integer(), String.t()) :: :ok
+  def kill(pid, signal) do
+    {_output, 0} = System.cmd("kill", ["-#{signal}", "#{pid}"])
+    :ok
+  end
+end

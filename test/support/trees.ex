@@ -117,10 +117,11 @@ defmodule MuonTrap.Trees do
     end
   end
 
-  @doc "Sends a signal to one process."
-  @spec kill(pos_integer(), String.t()) :: :ok
-  def kill(pid, signal) do
-    {_output, 0} = System.cmd("kill", ["-#{signal}", "#{pid}"])
+  @doc "Sends a signal to processes at once. Those that are gone already are no failure."
+  @spec kill(pos_integer() | [pos_integer()], String.t()) :: :ok
+  def kill(pids, signal) do
+    pids = pids |> List.wrap() |> Enum.map(&Integer.to_string/1)
+    {_output, _status} = System.cmd("kill", ["-#{signal}" | pids], stderr_to_stdout: true)
     :ok
   end
 end

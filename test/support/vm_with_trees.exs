@@ -1,0 +1,30 @@
+# SPDX-FileCopyrightText: 2026 The muontrap authors
+# SPDX-License-Identifier: Apache-2.0
+
+# The VM that test/death_paths/vm_test.exs ends: starts a tree of each shape, says so, and obeys.
+#
+# Arguments: the token, the base of the cgroups or "none", then the shapes.
+
+[token, base | shapes] = System.argv()
+opts = if base == "none", do: [], else: [cgroup_base: base]
+main = self()
+
+for shape <- shapes do
+  spawn(fn ->
+    running = MuonTrap.Trees.start(String.to_existing_atom(shape), token, opts)
+    send(main, {:stands, MuonTrap.Nif.info(running.handle).os_pid})
+    receive(do: (:never -> running))
+  end)
+end
+
+os_pids = for _shape <- shapes, do: receive(do: ({:stands, os_pid} -> os_pid))
+shims = Enum.map(os_pids, &MuonTrap.Trees.parent/1)
+IO.puts(Enum.join(["stands", System.pid(), MuonTrap.Nif.spawner_pid() | shims], " "))
+
+case IO.gets("") do
+  "halt\n" -> System.halt(0)
+  "stop\n" -> :init.stop()
+  _other -> :ok
+end
+
+receive(do: (:never -> :ok))

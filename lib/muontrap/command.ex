@@ -55,7 +55,12 @@ defmodule MuonTrap.Command do
   @small_bytes 65_536
 
   defp native_start(ref, request) do
-    with :busy <- try_start(ref, request), do: Nif.start(ref, request)
+    started = with :busy <- try_start(ref, request), do: Nif.start(ref, request)
+
+    case started do
+      {:ok, handle} -> {:ok, handle}
+      {:error, failure} -> {:error, error(failure)}
+    end
   end
 
   defp try_start(ref, request) do

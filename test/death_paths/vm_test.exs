@@ -44,7 +44,7 @@ defmodule MuonTrap.DeathPaths.VMTest do
 
   defp prove(death, mechanism, wrapper) do
     token = Trees.token()
-    base = if mechanism == :cgroup, do: "#{Cgroups.base()}-vm", else: "none"
+    base = if mechanism == :cgroup, do: "#{Cgroups.base()}/vm", else: "none"
     shapes = for shape <- Trees.shapes(), Trees.possible?(shape), do: "#{shape}"
     port = start_vm(wrapper, [token, base | shapes])
     pids = await_stands(port)

@@ -8,7 +8,7 @@
 
 use std::fs::File;
 use std::io::{IoSlice, IoSliceMut};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::FileExt;
 
 use nix::errno::Errno;
@@ -120,13 +120,6 @@ pub fn receive<T: DeserializeOwned>(
         Some(message) => Received::Message(message, descriptors),
         None => Received::Garbage(Errno::EBADMSG),
     })
-}
-
-/// Whether the other end has been closed or a message waits, without taking it.
-pub fn is_readable(socket: BorrowedFd<'_>) -> bool {
-    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-    let mut fds = [PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
-    poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
 }
 
 fn owned(raw: RawFd) -> OwnedFd {

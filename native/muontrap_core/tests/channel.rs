@@ -1,0 +1,142 @@
+// SPDX-FileCopyrightText: 2026 The muontrap authors
+// SPDX-License-Identifier: Apache-2.0
+
+//! Messages through a real socket pair, whole ones and broken ones.
+
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, AsRawFd};
+
+use muontrap_core::channel::{self, MESSAGE_MAX_BYTES, Received};
+use muontrap_core::protocol::{Event, Order, Reply, Request, Status};
+use muontrap_core::spec::{Cgroup, Identity, Limits, Spec, Stream, Strings};
+use nix::errno::Errno;
+use nix::sys::socket::{MsgFlags, send};
+
+/// Numbers that look random, the same in each run: xorshift64.
+struct Numbers(u64);
+
+impl Numbers {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        usize::try_from(self.next() % bound as u64).expect("below a usize")
+    }
+}
+
+fn start(argument_bytes: usize) -> Request {
+    let mut args = Strings::default();
+    assert!(args.push(&vec![b'a'; argument_bytes]));
+    Request::Start {
+        id: 7,
+        grace_ms: 500,
+        announce: true,
+        cgroup: Cgroup::default(),
+        spec: Box::new(Spec {
+            program: b"program".to_vec(),
+            search_path: b"/bin".to_vec(),
+            arg0: None,
+            args,
+            env: Strings::default(),
+            cd: None,
+            stdio: [Stream::Null, Stream::Sent, Stream::SameAsStdout],
+            stop_signal: 15,
+            identity: Identity::default(),
+            limits: Limits::default(),
+        }),
+    }
+}
+
+#[test]
+fn messages_of_any_size_arrive_whole_with_their_descriptors() {
+    let (near, far) = channel::pair().expect("pair");
+    for bytes in [0, 1, 40_000, 48 * 1024, 60_000, 6 * 1024 * 1024] {
+        let (mut reader, writer) = std::io::pipe().expect("pipe");
+        let request = start(bytes);
+        channel::send(near.as_fd(), &request, &[writer.as_fd()], MsgFlags::empty()).expect("send");
+        drop(writer);
+        match channel::receive::<Request>(far.as_fd(), MsgFlags::empty()).expect("receive") {
+            Received::Message(received, descriptors) => {
+                assert_eq!(received, request);
+                assert_eq!(descriptors.len(), 1);
+                let mut writer = std::fs::File::from(descriptors.into_iter().next().expect("one"));
+                writer.write_all(b"through").expect("write");
+            }
+            other => panic!("got {other:?} for {bytes}"),
+        }
+        let mut text = String::new();
+        reader.read_to_string(&mut text).expect("read");
+        assert_eq!(text, "through");
+    }
+}
+
+#[test]
+fn a_message_over_the_limit_is_refused_and_the_next_one_passes() {
+    let (near, far) = channel::pair().expect("pair");
+    let result = channel::send(near.as_fd(), &start(MESSAGE_MAX_BYTES), &[], MsgFlags::empty());
+    assert_eq!(result, Err(Errno::E2BIG));
+    let order = Order::Stop { grace_ms: 1 };
+    channel::send(near.as_fd(), &order, &[], MsgFlags::empty()).expect("send");
+    let received = channel::receive::<Order>(far.as_fd(), MsgFlags::empty()).expect("receive");
+    assert!(matches!(received, Received::Message(received, _) if received == order));
+}
+
+#[test]
+fn the_end_is_told_from_nothing_yet() {
+    let (near, far) = channel::pair().expect("pair");
+    let nothing = channel::receive::<Order>(far.as_fd(), MsgFlags::MSG_DONTWAIT);
+    assert!(matches!(nothing, Err(Errno::EAGAIN)));
+    drop(near);
+    let end = channel::receive::<Order>(far.as_fd(), MsgFlags::MSG_DONTWAIT);
+    assert!(matches!(end, Ok(Received::End)));
+}
+
+#[test]
+fn datagrams_that_are_no_messages_are_garbage() {
+    let (near, far) = channel::pair().expect("pair");
+    // An unknown kind, no content, a memfd that did not come, and more than fits.
+    let long = vec![0; 100_000];
+    for datagram in [&[9, 1, 2][..], &[0], &[1], &[1, 0], &long] {
+        send(near.as_raw_fd(), datagram, MsgFlags::empty()).expect("send");
+        let received = channel::receive::<Reply>(far.as_fd(), MsgFlags::empty()).expect("receive");
+        assert!(matches!(received, Received::Garbage(_)), "{received:?}");
+    }
+}
+
+#[test]
+fn a_million_random_and_damaged_frames_do_no_harm() {
+    let mut numbers = Numbers(0x9E37_79B9_7F4A_7C15);
+    let event = Event::Ended(muontrap_core::protocol::Outcome {
+        status: Status::Signaled(9),
+        usage: Default::default(),
+        oom_killed: false,
+        survivors: vec![1, 2, 3],
+        leftovers: Vec::new(),
+    });
+    let whole = [
+        postcard::to_stdvec(&start(20)).expect("encodes"),
+        postcard::to_stdvec(&event).expect("encodes"),
+    ];
+    let mut decoded = 0_usize;
+    for round in 0..1_000_000 {
+        let frame: Vec<u8> = if round % 2 == 0 {
+            (0..numbers.below(64)).map(|_| numbers.next().to_le_bytes()[0]).collect()
+        } else {
+            let mut frame = whole[round / 2 % whole.len()].clone();
+            let at = numbers.below(frame.len());
+            frame[at] = numbers.next().to_le_bytes()[0];
+            frame.truncate(frame.len() - numbers.below(2) * numbers.below(frame.len()));
+            frame
+        };
+        decoded += usize::from(postcard::from_bytes::<Request>(&frame).is_ok());
+        decoded += usize::from(postcard::from_bytes::<Reply>(&frame).is_ok());
+        decoded += usize::from(postcard::from_bytes::<Order>(&frame).is_ok());
+        decoded += usize::from(postcard::from_bytes::<Event>(&frame).is_ok());
+    }
+    // Some of them happen to be messages; that none panics or takes the memory is the point.
+    assert!(decoded > 0);
+}

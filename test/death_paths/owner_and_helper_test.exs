@@ -40,12 +40,10 @@ defmodule MuonTrap.DeathPaths.OwnerAndHelperTest do
 
   for {mechanism, controllers} <- @mechanisms, death <- @deaths, shape <- Trees.shapes() do
     if mechanism != :none, do: @tag(:cgroup)
-
-    test "#{shape} is gone when #{death}, with #{mechanism}" do
-      {mechanism, controllers} = {unquote(mechanism), unquote(controllers)}
-
-      if Trees.possible?(unquote(shape)) and offers?(mechanism, controllers) do
-        prove(unquote(death), unquote(shape), options(mechanism, controllers))
+    @tag death: death, shape: shape, mechanism: mechanism, controllers: controllers
+    test "#{shape} is gone when #{death}, with #{mechanism}", cell do
+      if Trees.possible?(cell.shape) and offers?(cell.mechanism, cell.controllers) do
+        prove(cell.death, cell.shape, options(cell.mechanism, cell.controllers))
       end
     end
   end
@@ -124,7 +122,7 @@ defmodule MuonTrap.DeathPaths.OwnerAndHelperTest do
           :return -> :ok
           :raise -> raise "on purpose"
           :exit -> exit(:normal)
-          :crash_link -> spawn_link(fn -> exit(:crash) end) && receive(do: (:never -> :ok))
+          :crash_link -> crash_link()
           :drop -> drop(test)
           :next -> send(test, {:event, last_event(running)})
         end
@@ -132,6 +130,11 @@ defmodule MuonTrap.DeathPaths.OwnerAndHelperTest do
 
     assert_receive {:stands, ^owner, os_pid}, 60_000
     {owner, monitor, os_pid}
+  end
+
+  defp crash_link do
+    spawn_link(fn -> exit(:crash) end)
+    receive(do: (:never -> :ok))
   end
 
   # The handle is garbage from here on, and the owner lives.

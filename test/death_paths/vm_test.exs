@@ -27,10 +27,10 @@ defmodule MuonTrap.DeathPaths.VMTest do
 
   for {name, death} <- @deaths, mechanism <- [:none, :cgroup] do
     if mechanism == :cgroup, do: @tag(:cgroup)
-
-    test "no tree survives #{name} with #{mechanism}" do
-      if unquote(mechanism) == :none or Cgroups.offers?([]) do
-        prove(unquote(Macro.escape(death)), unquote(mechanism), [])
+    @tag death: death, mechanism: mechanism
+    test "no tree survives #{name} with #{mechanism}", cell do
+      if cell.mechanism == :none or Cgroups.offers?([]) do
+        prove(cell.death, cell.mechanism, [])
       end
     end
   end

@@ -508,7 +508,12 @@ defmodule MuonTrap.DaemonTest do
 
     test "ends with the Daemon, and the Daemon with it" do
       test = self()
-      forever = fn -> send(test, {:waiting, self()}) && Process.sleep(:infinity) end
+
+      forever = fn ->
+        send(test, {:waiting, self()})
+        Process.sleep(:infinity)
+      end
+
       {:ok, pid} = Daemon.start_link("true", [], wait_for: forever)
       assert_receive {:waiting, task}, 5_000
       GenServer.stop(pid)

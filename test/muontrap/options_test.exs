@@ -100,7 +100,9 @@ defmodule MuonTrap.OptionsTest do
 
     ready = fn -> true end
     assert validate!(:daemon, ready: {:fun, ready}).ready == {:fun, ready}
-    assert validate!(:daemon, ready: {:output, ~r/x/}).ready == {:output, ~r/x/}
+    # The newest OTP compiles a regex anew each time, so two are never the same.
+    output = {:output, ~r/x/}
+    assert validate!(:daemon, ready: output).ready == output
     stream = Stream.cycle(["a"])
     assert validate!(input: stream).input == stream
     assert refusal(:cmd, input: fn _ -> 1 end) =~ "invalid option :input"

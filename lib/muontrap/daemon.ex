@@ -359,8 +359,21 @@ defmodule MuonTrap.Daemon do
   defp event({:started, _pid}, state),
     do: {:noreply, %{state | phase: :running, ready: Ready.started(state.ready)}}
 
-  defp event({stream, bytes}, state) when stream in [:stdout, :stderr],
-    do: {:noreply, output(stream, bytes, state)}
+  # Takes what comes next without the detour by a message, as long as nobody else waits to be answered.
+  defp event({stream, bytes}, state) when stream in [:stdout, :stderr] do
+    case Process.info(self(), :message_queue_len) do
+      {:message_queue_len, 0} ->
+        state = log(stream, bytes, state)
+
+        case Nif.next(state.command.handle, byte_size(bytes)) do
+          nil -> {:noreply, state}
+          event -> event(event, state)
+        end
+
+      _waiting ->
+        {:noreply, output(stream, bytes, state)}
+    end
+  end
 
   defp event(:writable, state) do
     handle = state.command.handle
@@ -376,8 +389,13 @@ defmodule MuonTrap.Daemon do
   end
 
   defp output(stream, bytes, state) do
-    {lines, log} = Log.push(state.log, stream, bytes)
+    state = log(stream, bytes, state)
     Nif.ack(state.command.handle, byte_size(bytes))
+    state
+  end
+
+  defp log(stream, bytes, state) do
+    {lines, log} = Log.push(state.log, stream, bytes)
     ready(%{state | log: log}, Ready.lines(state.ready, lines))
   end
 

@@ -8,8 +8,6 @@ defmodule MuonTrap.DaemonTest do
 
   alias MuonTrap.{Cgroups, Daemon, Error}
 
-  require Logger
-
   setup do
     Process.flag(:trap_exit, true)
     on_exit(fn -> until(fn -> MuonTrap.list() == [] end) end)

@@ -158,11 +158,24 @@ defmodule MuonTrap do
   @doc """
   Lists the commands of this VM that are not over.
 
-  Each is a map: `:id`, `:owner` (a pid), `:command` (program and arguments), `:os_pid` (nil before the
-  program runs and after it), `:uptime_ms`, `:stdout_bytes`, `:stderr_bytes`, `:unacknowledged_bytes` of
-  `:window_bytes`, `:cgroup` (directories), `:stopping`, `:orphaned` (the owner is gone) and `:done` (the
-  tree is gone, output is left). Does not block.
+  Each is a map: `:id`, `:owner` (a pid), `:name` (under which the owner is registered, or nil), `:command`
+  (program and arguments), `:os_pid` (nil before the program runs and after it), `:uptime_ms`, `:stdout_bytes`,
+  `:stderr_bytes`, `:unacknowledged_bytes` of `:window_bytes`, `:containment` (`:cgroup` or `:subreaper`),
+  `:cgroup` (directories), `:stopping`, `:orphaned` (the owner is gone) and `:done` (the tree is gone, output is
+  left). Does not block. A program that ends within some milliseconds may never show an `:os_pid`.
   """
   @spec list() :: [map()]
-  def list, do: Nif.list()
+  def list do
+    for command <- Nif.list() do
+      containment = if command.cgroup == [], do: :subreaper, else: :cgroup
+      Map.merge(command, %{name: registered_name(command.owner), containment: containment})
+    end
+  end
+
+  defp registered_name(pid) do
+    case Process.info(pid, :registered_name) do
+      {:registered_name, name} when is_atom(name) -> name
+      _none_or_dead -> nil
+    end
+  end
 end

@@ -187,6 +187,57 @@ defmodule MuonTrapTest do
     assert poll(fn -> MuonTrap.list() == [] end)
   end
 
+  test "leaves nothing when its owner is killed at any moment" do
+    token = MuonTrap.Trees.token()
+    script = "trap 'echo bye' TERM; echo hi; sleep 1000 & wait"
+
+    for step <- 0..199 do
+      owner =
+        spawn(fn ->
+          MuonTrap.cmd("sh", ["-c", script],
+            env: [{"MUONTRAP_TOKEN", token}],
+            delay_to_sigkill: 20
+          )
+        end)
+
+      # From before the request to the midst of the output, in steps of 20 µs.
+      until = System.monotonic_time(:microsecond) + 20 * step
+      spin(until)
+      Process.exit(owner, :kill)
+      # And again a second owner's death during the grace of the first.
+      assert poll(fn -> length(MuonTrap.list()) < 20 end)
+    end
+
+    assert poll(fn -> MuonTrap.list() == [] end)
+    assert MuonTrap.Trees.carrying(token) == []
+    no_message()
+  end
+
+  test "waits for a program that closes its output and goes on" do
+    assert {output, 7} =
+             MuonTrap.cmd(program("close_stdout"), ["200", "7"], capture_stderr_only: false)
+
+    assert output in ["", "ready\n"]
+  end
+
+  test "is not disturbed by a program that makes its output non-blocking" do
+    {output, 0} = MuonTrap.cmd(program("nonblock"), ["300000"])
+    assert byte_size(output) == 300_000
+    # A pipe of its own for each: the next one blocks as ever.
+    {output, 0} = MuonTrap.cmd("head", ["-c", "300000", "/dev/zero"])
+    assert byte_size(output) == 300_000
+  end
+
+  test "lists a command with its owner, its name and how it is contained" do
+    {:ok, daemon} = MuonTrap.Daemon.start_link("sleep", ["1000"], name: :muontrap_listed)
+
+    assert [%{owner: ^daemon, name: :muontrap_listed, containment: :subreaper, command: command}] =
+             MuonTrap.list()
+
+    assert command == ["sleep", "1000"]
+    GenServer.stop(daemon)
+  end
+
   test "runs 200 at once" do
     results =
       1..200
@@ -210,6 +261,10 @@ defmodule MuonTrapTest do
              |> tolerate()
 
     assert children == ""
+  end
+
+  defp spin(until) do
+    if System.monotonic_time(:microsecond) < until, do: spin(until)
   end
 
   # ps exits with 1 when it finds nothing.

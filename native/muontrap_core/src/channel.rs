@@ -20,7 +20,7 @@ use nix::sys::socket::{
 use serde::{Serialize, de::DeserializeOwned};
 
 /// The largest message that goes into the datagram itself. Far below the smallest socket buffer.
-const INLINE_MAX_BYTES: usize = 48 * 1024;
+const INLINE_MAX_BYTES: usize = 16 * 1024;
 
 /// The largest message at all: what `execve` takes is at most 6 MiB (3/4 of _STK_LIM).
 pub const MESSAGE_MAX_BYTES: usize = 32 * 1024 * 1024;

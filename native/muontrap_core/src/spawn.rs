@@ -22,7 +22,7 @@ use crate::failure::{Failure, Reason, Step};
 use crate::spec::{Account, Spec, Stream};
 
 /// What the child needs between clone and `execve`: far more than its few small frames take.
-const STACK_BYTES: usize = 64 * 1024;
+const STACK_BYTES: usize = 16 * 1024;
 
 /// A program that is ready to be started.
 #[derive(Debug)]

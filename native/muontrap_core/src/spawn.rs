@@ -15,11 +15,10 @@ use std::path::{Path, PathBuf};
 use std::{ffi::OsString, fs};
 
 use nix::errno::Errno;
-use nix::unistd::{Group, User};
 
 use crate::child::{self, Plan, Progress};
 use crate::failure::{Failure, Reason, Step};
-use crate::spec::{Account, Spec, Stream};
+use crate::spec::{Spec, Stream};
 
 /// What the child needs between clone and `execve`: far more than its few small frames take.
 const STACK_BYTES: usize = 16 * 1024;
@@ -34,8 +33,8 @@ pub struct Program<'a> {
 }
 
 impl<'a> Program<'a> {
-    /// Works out everything that can be worked out before the fork: the file to execute, users and
-    /// groups, the arguments as the kernel wants them.
+    /// Works out everything that can be worked out before the fork: the file to execute and the
+    /// arguments as the kernel wants them.
     ///
     /// Relative paths are taken from the current directory of this process. `sent` are the descriptors
     /// for the streams, `null` is `/dev/null`; all of them are above 2 and stay open until
@@ -56,7 +55,7 @@ impl<'a> Program<'a> {
         };
         let mut argv = vec![arg0.as_ptr()];
         argv.extend(spec.args.pointers().ok_or_else(garbage)?);
-        let identity = identify(spec)?;
+        let identity = &spec.identity;
         let plan = Plan {
             parent: nix::unistd::getpid().as_raw(),
             stdio: streams(spec.stdio, sent, null).ok_or_else(garbage)?,
@@ -71,7 +70,7 @@ impl<'a> Program<'a> {
                 .or(oom_score_adj)
                 .map(|score| c_string(score.to_string().into_bytes()))
                 .transpose()?,
-            groups: identity.groups,
+            groups: identity.groups.clone(),
             gid: identity.gid,
             uid: identity.uid,
             no_new_privs: spec.limits.no_new_privs,
@@ -114,8 +113,6 @@ impl<'a> Program<'a> {
 
     fn explain(&self, progress: Progress, reason: Reason) -> Failure {
         let Progress { step, index, .. } = progress;
-        let identity = &self.spec.identity;
-        let name = |account: &Option<Account>| account.as_ref().map(describe).unwrap_or_default();
         let subject = match step {
             Step::CgroupJoin => self.plan.cgroups.get(index).map(|file| file.to_bytes().to_vec()),
             Step::Chdir => self.spec.cd.as_ref().map(|path| path.to_vec()),
@@ -124,8 +121,8 @@ impl<'a> Program<'a> {
             Step::Rlimit => {
                 self.plan.rlimits.get(index).map(|(resource, _)| resource.to_string().into_bytes())
             }
-            Step::Setuid => Some(name(&identity.uid)),
-            Step::Setgid => Some(name(&identity.gid)),
+            Step::Setuid => Some(self.spec.identity.user.clone().into_bytes()),
+            Step::Setgid => Some(self.spec.identity.group.clone().into_bytes()),
             Step::Exec => Some(self.plan.program.to_bytes().to_vec()),
             _ => None,
         };
@@ -201,79 +198,4 @@ fn kernel_limit(limit: &crate::spec::Rlimit) -> (u32, libc::rlimit64) {
     let kernel = |value: Option<u64>| value.unwrap_or(libc::RLIM64_INFINITY);
     let limits = libc::rlimit64 { rlim_cur: kernel(limit.soft), rlim_max: kernel(limit.hard) };
     (limit.resource, limits)
-}
-
-#[derive(Default)]
-struct Ids {
-    uid: Option<u32>,
-    gid: Option<u32>,
-    groups: Option<Vec<libc::gid_t>>,
-}
-
-/// Looks names up and refuses root. With a user and nothing else, group and groups are the ones the
-/// system has for that user: never what this process happens to have. A user unknown to the system
-/// gets the group of the same number.
-fn identify(spec: &Spec) -> Result<Ids, Failure> {
-    let identity = &spec.identity;
-    let named_gid = identity.gid.as_ref().map(find_group).transpose()?;
-    let mut groups: Option<Vec<_>> =
-        identity.groups.as_ref().map(|all| all.iter().map(find_group).collect()).transpose()?;
-    let Some(account) = &identity.uid else {
-        return Ok(Ids { uid: None, gid: named_gid, groups });
-    };
-    let refuse = |reason| Failure::because(Step::Setuid, describe(account), reason);
-    let entry = find_user(account)?;
-    let uid = match (account, &entry) {
-        (Account::Id(uid), _) => *uid,
-        (Account::Name(_), Some(user)) => user.uid.as_raw(),
-        (Account::Name(_), None) => return Err(refuse(Reason::UnknownUser)),
-    };
-    if uid == 0 {
-        return Err(refuse(Reason::Root));
-    }
-    let gid = named_gid.unwrap_or(entry.as_ref().map_or(uid, |user| user.gid.as_raw()));
-    // Without privileges nothing can change, so nothing has to be given up either.
-    let own = nix::unistd::getuid().as_raw() == uid && nix::unistd::getgid().as_raw() == gid;
-    if groups.is_none() && !(own && uid == nix::unistd::geteuid().as_raw()) {
-        groups = Some(match entry {
-            Some(user) => groups_of(&user, gid)?,
-            None => vec![gid],
-        });
-    }
-    Ok(Ids { uid: Some(uid), gid: Some(gid), groups })
-}
-
-fn find_user(account: &Account) -> Result<Option<User>, Failure> {
-    let found = match account {
-        Account::Id(uid) => User::from_uid((*uid).into()),
-        Account::Name(name) => User::from_name(name),
-    };
-    found.map_err(|errno| Failure::new(Step::Setuid, describe(account), errno))
-}
-
-fn find_group(account: &Account) -> Result<u32, Failure> {
-    let refuse = |reason| Failure::because(Step::Setgid, describe(account), reason);
-    let gid = match account {
-        Account::Id(gid) => *gid,
-        Account::Name(name) => Group::from_name(name)
-            .map_err(|errno| refuse(Reason::Errno(errno as i32)))?
-            .ok_or_else(|| refuse(Reason::UnknownGroup))?
-            .gid
-            .as_raw(),
-    };
-    if gid == 0 { Err(refuse(Reason::Root)) } else { Ok(gid) }
-}
-
-fn groups_of(user: &User, gid: u32) -> Result<Vec<libc::gid_t>, Failure> {
-    let fail = |errno| Failure::new(Step::Setgroups, user.name.as_str(), errno);
-    let name = CString::new(user.name.as_str()).map_err(|_| fail(Errno::EINVAL))?;
-    let groups = nix::unistd::getgrouplist(&name, gid.into()).map_err(fail)?;
-    Ok(groups.into_iter().map(nix::unistd::Gid::as_raw).collect())
-}
-
-fn describe(account: &Account) -> Vec<u8> {
-    match account {
-        Account::Id(id) => id.to_string().into_bytes(),
-        Account::Name(name) => name.clone().into_bytes(),
-    }
 }

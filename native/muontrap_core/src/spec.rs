@@ -44,15 +44,6 @@ impl Strings {
     }
 }
 
-/// A user or a group, as the caller named it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Account {
-    /// By number.
-    Id(u32),
-    /// By name, to be looked up by the shim.
-    Name(String),
-}
-
 /// Where a standard stream of the program goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Stream {
@@ -90,15 +81,19 @@ pub struct Limits {
     pub no_new_privs: bool,
 }
 
-/// Who the program runs as.
+/// Who the program runs as: numbers, looked up by the VM, where the system's name services work.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     /// The user.
-    pub uid: Option<Account>,
+    pub uid: Option<u32>,
     /// The group.
-    pub gid: Option<Account>,
-    /// The supplementary groups; with a user and without this, none but the user's own.
-    pub groups: Option<Vec<Account>>,
+    pub gid: Option<u32>,
+    /// The supplementary groups.
+    pub groups: Option<Vec<u32>>,
+    /// The user as the caller named it, for errors.
+    pub user: String,
+    /// The group as the caller named it, for errors.
+    pub group: String,
 }
 
 /// Which kind of hierarchy a cgroup is in.

@@ -8,12 +8,13 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use muontrap_core::spec::{
-    Account, Cgroup, Group, Identity, Limits, Rlimit, Setting, Spec, Stream, Strings, Version,
+    Cgroup, Group, Identity, Limits, Rlimit, Setting, Spec, Stream, Strings, Version,
 };
 use rustler::{Atom, Binary, Decoder, Error, ListIterator, NifResult, Term};
 use serde_bytes::ByteBuf;
 
 use crate::atoms;
+use crate::identity::{Account, Asked};
 
 /// What a standard stream of the program is to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +30,9 @@ pub(crate) enum Wish {
 
 /// A request to start, without its descriptors.
 pub(crate) struct Wanted {
+    /// Without the identity, which has to be looked up.
     pub(crate) spec: Spec,
+    pub(crate) asked: Asked,
     pub(crate) cgroup: Cgroup,
     pub(crate) stdio: [Wish; 3],
     pub(crate) grace: Duration,
@@ -54,11 +57,7 @@ pub(crate) fn wanted(term: Term<'_>) -> NifResult<Wanted> {
             Wish::Stdout => Stream::SameAsStdout,
         }),
         stop_signal: get(term, atoms::stop_signal())?,
-        identity: Identity {
-            uid: optional(term, atoms::uid(), account)?,
-            gid: optional(term, atoms::gid(), account)?,
-            groups: optional(term, atoms::groups(), |list| each(list, account))?,
-        },
+        identity: Identity::default(),
         limits: Limits {
             umask: optional(term, atoms::umask(), Decoder::decode)?,
             nice: optional(term, atoms::nice(), Decoder::decode)?,
@@ -67,8 +66,14 @@ pub(crate) fn wanted(term: Term<'_>) -> NifResult<Wanted> {
             no_new_privs: get(term, atoms::no_new_privs())?,
         },
     };
+    let asked = Asked {
+        uid: optional(term, atoms::uid(), account)?,
+        gid: optional(term, atoms::gid(), account)?,
+        groups: optional(term, atoms::groups(), |list| each(list, account))?,
+    };
     Ok(Wanted {
         spec,
+        asked,
         cgroup: optional(term, atoms::cgroup(), cgroup)?.unwrap_or_default(),
         stdio,
         grace: Duration::from_millis(get(term, atoms::grace_ms())?),

@@ -17,6 +17,7 @@ mod convert;
 mod encode;
 mod handle;
 mod helper;
+mod identity;
 mod nifs;
 mod reactor;
 mod registry;

@@ -20,7 +20,7 @@ use crate::convert::{Wanted, Wish};
 use crate::handle::Handle;
 use crate::helper::Patience;
 use crate::reactor::{self, Source};
-use crate::{helper, registry};
+use crate::{helper, identity, registry};
 
 /// A stream of the program: our end, and what goes to the spawner.
 struct Ready {
@@ -53,6 +53,12 @@ pub(crate) fn start(
     patience: Patience,
 ) -> Result<Option<ResourceArc<Handle>>, Failure> {
     reactor::ensure()?;
+    if !wanted.asked.is_nothing() {
+        if patience == Patience::None {
+            return Ok(None);
+        }
+        wanted.spec.identity = identity::identify(&wanted.asked)?;
+    }
     let fail = |errno| Failure::new(Step::Pipe, "", errno);
     let window_bytes = wanted.window_bytes;
     let mut streams = Vec::with_capacity(3);

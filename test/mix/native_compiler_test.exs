@@ -125,6 +125,29 @@ defmodule Mix.Tasks.Compile.MuontrapNativeTest do
              ]
     end
 
+    test "takes the spawner that is linked statically, and the usual one where that fails", %{
+      tmp: tmp,
+      app: app
+    } do
+      built(tmp, "libmuontrap_nif.so", "nif")
+      built(tmp, "muontrap_spawner", "usual")
+      tried = Path.join(tmp, "tried")
+
+      cargo(tmp, build: "exit 0", static: "echo >>#{tried}; exit 1")
+      assert {:ok, []} = run(app)
+      [installed] = Path.wildcard(Path.join(app, "**/priv/muontrap_spawner"))
+      assert File.read!(installed) == "usual"
+
+      # Not tried again with the same cargo.
+      assert {:noop, []} = run(app)
+      assert File.read!(tried) == "\n"
+
+      built(tmp, "../static/some-machine/spawner/muontrap_spawner", "static")
+      cargo(tmp, build: "exit 0", static: "exit 0", version: "9999.1.0")
+      assert {:ok, []} = run(app)
+      assert File.read!(installed) == "static"
+    end
+
     test "makes a folder of a priv that is a link", %{tmp: tmp, app: app} do
       cargo(tmp, build: "exit 0")
       built(tmp, "libmuontrap_nif.so", "nif")
@@ -208,6 +231,7 @@ defmodule Mix.Tasks.Compile.MuontrapNativeTest do
   defp cargo(tmp, options) do
     version = Keyword.get(options, :version, "9999.0.0")
     build = Keyword.get(options, :build, "exit 1")
+    static = Keyword.get(options, :static, "exit 1")
     bin = Path.join(tmp, "bin")
     File.mkdir_p!(bin)
 
@@ -215,7 +239,8 @@ defmodule Mix.Tasks.Compile.MuontrapNativeTest do
     #!/bin/sh
     case $1 in
       --version) echo "cargo #{version} (0123456 2020-01-01)" ;;
-      build) #{build} ;;
+      -vV) echo "host: some-machine" ;;
+      build) if [ "$2" = --profile ]; then #{static}; else #{build}; fi ;;
     esac
     """)
 

@@ -35,6 +35,26 @@ defmodule MuonTrap.DeathPaths.VMTest do
     end
   end
 
+  @tag :cgroup
+  test "what VM, spawner and shims leave that are killed together goes when a later VM comes" do
+    if Cgroups.offers?([]) do
+      token = Trees.token()
+      base = "#{Cgroups.base()}/vm"
+      port = start_vm([], [token, base | for(shape <- Trees.shapes(), do: "#{shape}")])
+      pids = await_stands(port)
+      Trees.kill([pids.spawner, pids.vm | pids.shims], "KILL")
+      assert Trees.eventually(fn -> not File.exists?("/proc/#{pids.vm}") end)
+      # The programs die with their shims, but who is left to kill what they started?
+      assert Trees.carrying(token) != []
+
+      assert {"", 0} = MuonTrap.cmd("true", [], cgroup_base: base)
+      # They held the standard error of their VM.
+      assert_receive {^port, {:exit_status, _status}}, 120_000
+      assert Trees.eventually(fn -> Trees.carrying(token) == [] end)
+      assert Trees.eventually(fn -> Enum.filter(Cgroups.groups(), &(&1 =~ "/vm")) == [] end)
+    end
+  end
+
   test "no tree survives the VM as process 1 of a namespace" do
     if Trees.possible?(:pid_namespace) do
       # The pids it says are those in its namespace, so it ends itself.

@@ -8,15 +8,16 @@
 
 use std::fs::File;
 use std::io::{IoSlice, IoSliceMut};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::FileExt;
 
 use nix::errno::Errno;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr,
-    recvmsg, sendmsg, socketpair,
+    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, sendmsg, socketpair,
 };
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, recvmsg};
 use serde::{Serialize, de::DeserializeOwned};
 
 /// The largest message that goes into the datagram itself. Far below the smallest socket buffer.
@@ -41,9 +42,10 @@ pub fn pair() -> nix::Result<(OwnedFd, OwnedFd)> {
 pub enum Received<T> {
     /// A message and its descriptors.
     Message(T, Vec<OwnedFd>),
-    /// Something that is no message of ours, or whose descriptors could not be taken. The errno is
-    /// `EMFILE` where descriptors were lost and `EBADMSG` otherwise.
-    Garbage(Errno),
+    /// A message without its descriptors: this process can have no more of them.
+    Stripped(T),
+    /// Something that is no message of ours.
+    Garbage,
     /// The other end is closed.
     End,
 }
@@ -84,47 +86,44 @@ pub fn receive<T: DeserializeOwned>(
     flags: MsgFlags,
 ) -> nix::Result<Received<T>> {
     let mut buffer = vec![0; INLINE_MAX_BYTES];
-    let mut space = nix::cmsg_space!([RawFd; DESCRIPTORS_MAX]);
-    let mut descriptors = Vec::new();
-    let (length, lost) = {
-        let mut parts = [IoSliceMut::new(&mut buffer)];
-        let flags = flags | MsgFlags::MSG_CMSG_CLOEXEC;
-        let message =
-            match recvmsg::<UnixAddr>(socket.as_raw_fd(), &mut parts, Some(&mut space), flags) {
-                // A reset is how the kernel reports an end with unread messages behind it.
-                Err(Errno::ECONNRESET) => return Ok(Received::End),
-                other => other?,
-            };
-        for control in message.cmsgs()? {
-            if let ControlMessageOwned::ScmRights(raw) = control {
-                descriptors.extend(raw.into_iter().map(owned));
-            }
-        }
-        (message.bytes, message.flags.intersects(MsgFlags::MSG_CTRUNC | MsgFlags::MSG_TRUNC))
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
+    // Not by nix, which hands out nothing of a message that lost some of its descriptors and so leaks the
+    // others. This closes what is not taken from it.
+    let mut rights = RecvAncillaryBuffer::new(&mut space);
+    let flags = RecvFlags::from_bits_retain(flags.bits().cast_unsigned()) | RecvFlags::CMSG_CLOEXEC;
+    let mut parts = [IoSliceMut::new(&mut buffer)];
+    let (length, flags) = match recvmsg(socket, &mut parts, &mut rights, flags) {
+        Ok(message) => (message.bytes, message.flags),
+        // A reset is how the kernel reports an end with unread messages behind it.
+        Err(rustix::io::Errno::CONNRESET) => return Ok(Received::End),
+        Err(errno) => return Err(Errno::from_raw(errno.raw_os_error())),
     };
+    let mut descriptors: Vec<OwnedFd> = rights
+        .drain()
+        .filter_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors),
+            _ => None,
+        })
+        .flatten()
+        .collect();
     if length == 0 {
         return Ok(Received::End);
     }
-    if lost {
-        return Ok(Received::Garbage(Errno::EMFILE));
-    }
+    let stripped = flags.contains(ReturnFlags::CTRUNC);
     let decoded = match buffer[..length] {
+        _ if flags.contains(ReturnFlags::TRUNC) => None,
         [INLINE, ref bytes @ ..] => postcard::from_bytes(bytes).ok(),
-        [IN_MEMFD] => descriptors.pop().and_then(|memfd| {
+        [IN_MEMFD] if !stripped => descriptors.pop().and_then(|memfd| {
             let bytes = read_whole(&File::from(memfd))?;
             postcard::from_bytes(&bytes).ok()
         }),
         _ => None,
     };
     Ok(match decoded {
+        Some(message) if stripped => Received::Stripped(message),
         Some(message) => Received::Message(message, descriptors),
-        None => Received::Garbage(Errno::EBADMSG),
+        None => Received::Garbage,
     })
-}
-
-fn owned(raw: RawFd) -> OwnedFd {
-    // SAFETY: recvmsg(2) has just made this descriptor for us (SCM_RIGHTS); nobody else knows it.
-    unsafe { OwnedFd::from_raw_fd(raw) }
 }
 
 fn read_whole(memfd: &File) -> Option<Vec<u8>> {

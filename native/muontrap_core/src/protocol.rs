@@ -65,9 +65,9 @@ pub enum Reply {
         /// Processes that could not be killed.
         survivors: Vec<i32>,
     },
-    /// The request came without its descriptors, or could not be read.
+    /// The request came without its descriptors, or with too few.
     Refused {
-        /// The command, 0 if not even that could be read.
+        /// The command.
         id: CommandId,
         /// Why.
         failure: Failure,

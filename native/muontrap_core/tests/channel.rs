@@ -103,7 +103,7 @@ fn datagrams_that_are_no_messages_are_garbage() {
     for datagram in [&[9, 1, 2][..], &[0], &[1], &[1, 0], &long] {
         send(near.as_raw_fd(), datagram, MsgFlags::empty()).expect("send");
         let received = channel::receive::<Reply>(far.as_fd(), MsgFlags::empty()).expect("receive");
-        assert!(matches!(received, Received::Garbage(_)), "{received:?}");
+        assert!(matches!(received, Received::Garbage), "{received:?}");
     }
 }
 

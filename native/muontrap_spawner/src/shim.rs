@@ -244,7 +244,7 @@ impl Supervision<'_> {
             Ok(Received::Message(Order::Signal { number }, _)) => self.signal(number),
             Err(Errno::EAGAIN | Errno::EINTR) => {}
             // The VM is gone, or talks nonsense, which is as good.
-            Ok(Received::End | Received::Garbage(_)) | Err(_) => {
+            Ok(Received::End | Received::Stripped(_) | Received::Garbage) | Err(_) => {
                 self.control = None;
                 self.stop(self.grace);
             }

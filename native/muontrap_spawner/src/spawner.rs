@@ -131,10 +131,12 @@ impl Spawner {
                 self.unsettled.push(id);
                 self.settle();
             }
-            Ok(Received::Garbage(errno)) => {
-                let failure = Failure::new(Step::Spawner, "request", errno);
-                self.reply(&Reply::Refused { id: 0, failure });
+            Ok(Received::Stripped(Request::Start { id, .. })) => {
+                let failure = Failure::new(Step::Spawner, "descriptors", Errno::EMFILE);
+                self.reply(&Reply::Refused { id, failure });
             }
+            // Whoever waits for an answer sees the end of the control socket that came with it.
+            Ok(Received::Stripped(_) | Received::Garbage) => {}
             Ok(Received::End) => self.outlive_vm(),
             Err(Errno::EAGAIN | Errno::EINTR) => {}
             Err(errno) => return Err(errno),

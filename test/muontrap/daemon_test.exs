@@ -62,11 +62,18 @@ defmodule MuonTrap.DaemonTest do
 
   defp alive?(os_pid), do: File.exists?("/proc/#{os_pid}")
 
+  # Below those that the kernel hands out, which a connection of somebody else may get between two starts.
   defp free_port do
-    {:ok, socket} = :gen_tcp.listen(0, ip: {127, 0, 0, 1})
-    {:ok, port} = :inet.port(socket)
-    :ok = :gen_tcp.close(socket)
-    port
+    port = Enum.random(10_000..30_000)
+
+    case :gen_tcp.listen(port, ip: {127, 0, 0, 1}) do
+      {:ok, socket} ->
+        :ok = :gen_tcp.close(socket)
+        port
+
+      {:error, :eaddrinuse} ->
+        free_port()
+    end
   end
 
   defp answer(port) do

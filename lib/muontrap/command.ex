@@ -8,17 +8,19 @@ defmodule MuonTrap.Command do
   # The process that starts a command owns it. Events come as `{:muontrap, ref, event}`; exactly one of
   # them is terminal (`{:ended, _}`, `{:failed, _}`, `{:lost, _, _}`), and it is the last.
 
-  alias MuonTrap.{Error, Nif}
+  alias MuonTrap.{Error, Nif, Signal}
   require Logger
 
-  @enforce_keys [:handle, :ref, :grace_ms, :program]
-  defstruct [:handle, :ref, :grace_ms, :program, :cgroup, unacknowledged: 0]
+  @enforce_keys [:handle, :ref, :grace_ms, :program, :since]
+  defstruct [:handle, :ref, :grace_ms, :program, :since, :cgroup, unacknowledged: 0]
 
+  # since: of its start, in monotonic time and native units
   @type t :: %__MODULE__{
           handle: Nif.handle(),
           ref: reference(),
           grace_ms: non_neg_integer(),
           program: String.t(),
+          since: integer(),
           cgroup: MuonTrap.Cgroup.Plan.t() | nil,
           unacknowledged: non_neg_integer()
         }
@@ -37,6 +39,7 @@ defmodule MuonTrap.Command do
   @spec start(MuonTrap.Options.t(), tuple(), keyword()) :: {:ok, t()} | {:error, Error.t()}
   def start(options, stdio, more \\ []) do
     ref = make_ref()
+    since = System.monotonic_time()
 
     with {:ok, cgroup} <- cgroup(options),
          {:ok, handle} <- native_start(ref, request(options, stdio, cgroup, more)) do
@@ -46,6 +49,7 @@ defmodule MuonTrap.Command do
          ref: ref,
          grace_ms: options.delay_to_sigkill,
          program: options.command,
+         since: since,
          cgroup: cgroup
        }}
     end
@@ -181,6 +185,15 @@ defmodule MuonTrap.Command do
     error = %Error{step: step, subject: if(subject == "", do: nil, else: subject), reason: reason}
     MuonTrap.Cgroup.explain(error)
   end
+
+  @doc "How the program ended, a signal by name if it has one."
+  @spec status(map()) :: {:exited, 0..255} | {:signaled, Signal.t()}
+  def status(%{status: {:signaled, number}}), do: {:signaled, Signal.name(number)}
+  def status(%{status: {:exited, code}}), do: {:exited, code}
+
+  @doc "The time since the start, in native units."
+  @spec duration(t()) :: non_neg_integer()
+  def duration(command), do: System.monotonic_time() - command.since
 
   @doc "The status a shell would show: the exit code, or 128 and the signal's number."
   @spec exit_status({:exited | :signaled, integer()}) :: 0..255

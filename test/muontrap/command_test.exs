@@ -7,7 +7,7 @@ defmodule MuonTrap.CommandTest do
 
   alias MuonTrap.Command
 
-  @command %Command{handle: nil, ref: nil, grace_ms: 0, program: "server", since: 0}
+  @command %Command{ref: nil, grace_ms: 0, program: "server", args: [], since: 0}
 
   defp log(terminal), do: capture_log(fn -> assert :ok = Command.report(@command, terminal) end)
 

@@ -115,7 +115,15 @@ defmodule MuonTrap.Command do
   `:infinity`.
   """
   @spec next(t(), integer() | :infinity) :: {event() | :timeout, t()}
-  def next(%__MODULE__{handle: handle, ref: ref} = command, deadline) do
+  def next(command, deadline) do
+    # First: a program that always has something to say would never let it come to waiting.
+    if late?(command, deadline), do: {:timeout, command}, else: take(command, deadline)
+  end
+
+  defp late?(_command, :infinity), do: false
+  defp late?(command, deadline), do: left(deadline) == 0 and not Nif.info(command.handle).done
+
+  defp take(%{handle: handle, ref: ref} = command, deadline) do
     case Nif.next(handle, command.unacknowledged) do
       nil ->
         receive do

@@ -187,7 +187,8 @@ defmodule MuonTrap.Command do
 
   defp report_left(command, survivors, errors) do
     Telemetry.leftover(command, survivors, errors)
-    processes = if survivors != [], do: " Processes that cannot be killed: #{inspect(survivors)}."
+    pids = inspect(survivors, charlists: :as_lists)
+    processes = if survivors != [], do: " Processes that cannot be killed: #{pids}."
     errors = Enum.map(errors, &[" ", Exception.message(&1), "."])
 
     Logger.error([

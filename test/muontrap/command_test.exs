@@ -18,6 +18,7 @@ defmodule MuonTrap.CommandTest do
 
     assert log({:ended, %{clean | survivors: [4711]}}) =~ "server ended"
     assert log({:ended, %{clean | survivors: [4711]}}) =~ "cannot be killed: [4711]"
+    assert log({:ended, %{clean | survivors: [65, 66]}}) =~ "cannot be killed: [65, 66]"
 
     leftover = {:cgroup_remove, "/sys/fs/cgroup/x", :ebusy}
     assert log({:ended, %{clean | leftovers: [leftover]}}) =~ "/sys/fs/cgroup/x"

@@ -7,12 +7,10 @@ defmodule MuonTrap do
 
   `cmd/3` is `System.cmd/3` that contains what it runs: when it returns, and when the calling process or
   the VM ends before in any way, the program and everything it started is gone. Neither root nor cgroups
-  are needed for that.
+  are needed for that. `run/3` is the same with a structured result.
   """
 
-  import MuonTrap.Command, only: [is_terminal: 1]
-
-  alias MuonTrap.{Command, Error, Input, LineBuffer, Nif, Options}
+  alias MuonTrap.{Collect, Nif, Options, Result}
 
   @doc """
   Runs a program and returns its output and exit status, as `System.cmd/3` does.
@@ -39,7 +37,7 @@ defmodule MuonTrap do
       helper was killed, and the program with it: the step is `:shim`
 
   Processes that cannot be killed, those of another user or stuck in the kernel, are not waited for beyond
-  some seconds. They are logged as an error, and the call returns.
+  some seconds. They are logged as an error, and the call returns. `run/3` names them in its result.
 
   ## Examples
 
@@ -57,103 +55,44 @@ defmodule MuonTrap do
   """
   @spec cmd(binary(), [binary()], keyword()) :: {Collectable.t(), 0..255 | :timeout}
   def cmd(command, args, opts \\ []) do
-    options = Options.validate!(:cmd, command, args, opts)
-    {acc, into} = Collectable.into(options.into)
-
-    case Command.start(options, stdio(options)) do
-      {:ok, running} -> collect(running, options, acc, into)
-      {:error, error} -> fail(error, options, into.(acc, :halt))
-    end
+    result = Collect.run(Options.validate!(:cmd, command, args, opts))
+    {result.output, if(result.timed_out, do: :timeout, else: result.exit_status)}
   end
 
-  # Steps that System.cmd/3 has as well fail as it fails.
-  @as_system_cmd [:lookup, :exec, :chdir, :fork, :pipe]
+  @doc """
+  Runs a program as `cmd/3` does, and returns all that is known of its end.
 
-  defp fail(%Error{step: step, reason: reason}, options, _halted) when step in @as_system_cmd do
-    :erlang.error(reason, [options.command, options.args, []])
-  end
+  Arguments, errors and guarantees are those of `cmd/3`, and so are the options, with `:capture_stderr` in
+  addition. Blocks as long. How the program ended is never an error, nor is a tree that could not be killed: it
+  is in the `MuonTrap.Result`. A helper that was killed raises `MuonTrap.Error` as in `cmd/3`, because then nobody
+  knows how the program ended.
 
-  defp fail(error, _options, _halted), do: raise(error)
+  ## Options
 
-  defp stdio(%{use_stdio: false}), do: {:inherit, :inherit, :inherit}
+  #{Options.docs(:run)}
+  ## Errors
 
-  defp stdio(options) do
-    stdin = if options.input, do: :pipe, else: :null
+  Those of `cmd/3`.
 
-    cond do
-      options.capture_stderr_only -> {stdin, :null, :pipe}
-      options.stderr_to_stdout -> {stdin, :pipe, :stdout}
-      true -> {stdin, :pipe, :inherit}
-    end
-  end
+  ## Examples
 
-  defp collect(running, options, acc, into) do
-    buffer = if options.lines, do: LineBuffer.new(mode: :raw)
-    state = %{acc: acc, into: into, buffer: buffer, input: Input.new(options.input), over: nil}
+      iex> result = MuonTrap.run("sh", ["-c", "echo hello; exit 3"])
+      iex> {result.status, result.output}
+      {{:exited, 3}, "hello\\n"}
 
-    try do
-      state = %{state | input: Input.write(state.input, running.handle)}
-      loop(running, deadline(options.timeout), state)
-    catch
-      kind, reason ->
-        stacktrace = __STACKTRACE__
-        Command.abort(running)
-        into.(acc, :halt)
-        :erlang.raise(kind, reason, stacktrace)
-    else
-      {{:ended, _outcome}, %{over: :timeout} = state} ->
-        {finish(state), :timeout}
+      iex> MuonTrap.run("sh", ["-c", "kill -TERM $$"]).status
+      {:signaled, :sigterm}
 
-      {{:ended, outcome}, state} ->
-        {finish(state), Command.exit_status(outcome.status)}
+      iex> result = MuonTrap.run("sh", ["-c", "echo out; echo err >&2"], capture_stderr: true)
+      iex> {result.output, result.stderr}
+      {"out\\n", "err\\n"}
 
-      {{:failed, failure}, state} ->
-        fail(Command.error(failure), options, into.(state.acc, :halt))
-
-      {{:lost, failure, _survivors}, state} ->
-        fail(Command.error(failure), options, into.(state.acc, :halt))
-    end
-  end
-
-  defp loop(running, deadline, state) do
-    case Command.next(running, deadline) do
-      {{stream, bytes}, running} when stream in [:stdout, :stderr] and is_binary(bytes) ->
-        loop(running, deadline, put(state, bytes))
-
-      {:writable, running} ->
-        loop(running, deadline, %{state | input: Input.write(state.input, running.handle)})
-
-      {:timeout, running} ->
-        Command.stop(running)
-        loop(running, :infinity, %{state | over: :timeout})
-
-      {terminal, running} when is_terminal(terminal) ->
-        Command.report(running, terminal)
-        Input.close(state.input)
-        {terminal, state}
-    end
-  end
-
-  defp put(%{buffer: nil} = state, bytes),
-    do: %{state | acc: state.into.(state.acc, {:cont, bytes})}
-
-  defp put(state, bytes) do
-    {lines, buffer} = LineBuffer.push(state.buffer, bytes)
-    put_lines(%{state | buffer: buffer}, lines)
-  end
-
-  defp put_lines(state, lines),
-    do: %{state | acc: Enum.reduce(lines, state.acc, &state.into.(&2, {:cont, &1}))}
-
-  defp finish(%{buffer: nil} = state), do: state.into.(state.acc, :done)
-
-  defp finish(state) do
-    state = put_lines(state, LineBuffer.flush(state.buffer))
-    state.into.(state.acc, :done)
-  end
-
-  defp deadline(:infinity), do: :infinity
-  defp deadline(timeout_ms), do: System.monotonic_time(:millisecond) + timeout_ms
+      iex> MuonTrap.run("sleep", ["1000"], timeout: 50).status
+      :timeout
+  """
+  @spec run(binary(), [binary()], keyword()) :: Result.t()
+  def run(command, args, opts \\ []),
+    do: Collect.run(Options.validate!(:run, command, args, opts))
 
   @doc """
   Lists the commands of this VM that are not over.

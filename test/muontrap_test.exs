@@ -154,6 +154,30 @@ defmodule MuonTrapTest do
     no_message()
   end
 
+  test "stops a program at the timeout that always has written more" do
+    last = fn
+      _last, {:cont, bytes} -> bytes
+      last, _end -> last
+    end
+
+    # Taken so slowly that there is never nothing to take.
+    opts = [into: %MuonTrapTest.Sink{fun: last}, stdio_window: 1, timeout: 200]
+    {time_us, {<<_byte>>, :timeout}} = :timer.tc(fn -> MuonTrap.cmd("yes", [], opts) end)
+    assert time_us < 60_000_000
+    no_message()
+  end
+
+  test "does not count the time that the output takes when the program is over" do
+    slow = fn
+      acc, {:cont, bytes} -> receive(after: (100 -> [bytes | acc]))
+      acc, _end -> acc
+    end
+
+    opts = [into: %MuonTrapTest.Sink{fun: slow}, stdio_window: 1000, timeout: 1000]
+    assert {output, 0} = MuonTrap.cmd("head", ["-c", "20000", "/dev/zero"], opts)
+    assert IO.iodata_length(output) == 20_000
+  end
+
   test "passes on what the collectable raises, when the program is gone" do
     raising = fn
       _acc, {:cont, _bytes} -> raise "no more"

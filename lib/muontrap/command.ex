@@ -8,17 +8,20 @@ defmodule MuonTrap.Command do
   # The process that starts a command owns it. Events come as `{:muontrap, ref, event}`; exactly one of
   # them is terminal (`{:ended, _}`, `{:failed, _}`, `{:lost, _, _}`), and it is the last.
 
-  alias MuonTrap.{Error, Nif}
+  alias MuonTrap.{Error, Nif, Signal, Telemetry}
   require Logger
 
-  @enforce_keys [:handle, :ref, :grace_ms, :program]
-  defstruct [:handle, :ref, :grace_ms, :program, :cgroup, unacknowledged: 0]
+  @enforce_keys [:ref, :grace_ms, :program, :args, :since]
+  defstruct [:handle, :ref, :grace_ms, :program, :args, :since, :cgroup, unacknowledged: 0]
 
+  # handle: nil before it is started; since: monotonic time of the start, in native units
   @type t :: %__MODULE__{
-          handle: Nif.handle(),
+          handle: Nif.handle() | nil,
           ref: reference(),
           grace_ms: non_neg_integer(),
           program: String.t(),
+          args: [String.t()],
+          since: integer(),
           cgroup: MuonTrap.Cgroup.Plan.t() | nil,
           unacknowledged: non_neg_integer()
         }
@@ -36,18 +39,23 @@ defmodule MuonTrap.Command do
   """
   @spec start(MuonTrap.Options.t(), tuple(), keyword()) :: {:ok, t()} | {:error, Error.t()}
   def start(options, stdio, more \\ []) do
-    ref = make_ref()
+    command = %__MODULE__{
+      ref: make_ref(),
+      grace_ms: options.delay_to_sigkill,
+      program: options.command,
+      args: options.args,
+      since: System.monotonic_time()
+    }
+
+    Telemetry.start(command)
 
     with {:ok, cgroup} <- cgroup(options),
-         {:ok, handle} <- native_start(ref, request(options, stdio, cgroup, more)) do
-      {:ok,
-       %__MODULE__{
-         handle: handle,
-         ref: ref,
-         grace_ms: options.delay_to_sigkill,
-         program: options.command,
-         cgroup: cgroup
-       }}
+         {:ok, handle} <- native_start(command.ref, request(options, stdio, cgroup, more)) do
+      {:ok, %{command | handle: handle, cgroup: cgroup}}
+    else
+      {:error, error} ->
+        Telemetry.exception(command, error)
+        {:error, error}
     end
   end
 
@@ -107,7 +115,15 @@ defmodule MuonTrap.Command do
   `:infinity`.
   """
   @spec next(t(), integer() | :infinity) :: {event() | :timeout, t()}
-  def next(%__MODULE__{handle: handle, ref: ref} = command, deadline) do
+  def next(command, deadline) do
+    # First: a program that always has something to say would never let it come to waiting.
+    if late?(command, deadline), do: {:timeout, command}, else: take(command, deadline)
+  end
+
+  defp late?(_command, :infinity), do: false
+  defp late?(command, deadline), do: left(deadline) == 0 and not Nif.info(command.handle).done
+
+  defp take(%{handle: handle, ref: ref} = command, deadline) do
     case Nif.next(handle, command.unacknowledged) do
       nil ->
         receive do
@@ -152,20 +168,27 @@ defmodule MuonTrap.Command do
     end
   end
 
-  @doc "Logs what a terminal event says is left of a command, if anything is."
+  @doc "Tells telemetry of a terminal event, and the log as well if something of the command is left."
   @spec report(t(), terminal()) :: :ok
-  def report(command, {:ended, outcome}),
-    do: report(command, outcome.survivors, Enum.map(outcome.leftovers, &error/1))
+  def report(command, {:ended, outcome}) do
+    report_left(command, outcome.survivors, Enum.map(outcome.leftovers, &error/1))
+    Telemetry.stop(command, outcome)
+  end
 
-  def report(command, {:lost, failure, survivors}),
-    do: report(command, survivors, if(survivors == [], do: [], else: [error(failure)]))
+  def report(command, {:lost, failure, survivors}) do
+    error = error(failure)
+    report_left(command, survivors, if(survivors == [], do: [], else: [error]))
+    Telemetry.exception(command, error, survivors)
+  end
 
-  def report(_command, {:failed, _failure}), do: :ok
+  def report(command, {:failed, failure}), do: Telemetry.exception(command, error(failure))
 
-  defp report(_command, [], []), do: :ok
+  defp report_left(_command, [], []), do: :ok
 
-  defp report(command, survivors, errors) do
-    processes = if survivors != [], do: " Processes that cannot be killed: #{inspect(survivors)}."
+  defp report_left(command, survivors, errors) do
+    Telemetry.leftover(command, survivors, errors)
+    pids = inspect(survivors, charlists: :as_lists)
+    processes = if survivors != [], do: " Processes that cannot be killed: #{pids}."
     errors = Enum.map(errors, &[" ", Exception.message(&1), "."])
 
     Logger.error([
@@ -181,6 +204,15 @@ defmodule MuonTrap.Command do
     error = %Error{step: step, subject: if(subject == "", do: nil, else: subject), reason: reason}
     MuonTrap.Cgroup.explain(error)
   end
+
+  @doc "How the program ended, a signal by name if it has one."
+  @spec status(map()) :: {:exited, 0..255} | {:signaled, Signal.t()}
+  def status(%{status: {:signaled, number}}), do: {:signaled, Signal.name(number)}
+  def status(%{status: {:exited, code}}), do: {:exited, code}
+
+  @doc "The time since the start, in native units."
+  @spec duration(t()) :: non_neg_integer()
+  def duration(command), do: System.monotonic_time() - command.since
 
   @doc "The status a shell would show: the exit code, or 128 and the signal's number."
   @spec exit_status({:exited | :signaled, integer()}) :: 0..255

@@ -32,6 +32,8 @@ defmodule MuonTrap.Daemon do
       signal that ended the program
     * `{:oom_killed, status}` - the kernel killed it for its memory
     * `MuonTrap.Error` - it could not be started, was not ready in time, or its helper was lost
+
+  Processes that cannot be killed change neither the reason nor the end of the Daemon. They are logged as an error.
   """
 
   use GenServer

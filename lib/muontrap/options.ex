@@ -58,6 +58,8 @@ defmodule MuonTrap.Options do
     {:stderr_to_stdout, @all, :boolean, false,
      "capture standard error together with standard output; without effect when `:capture_stderr_only` is set"},
     {:capture_stderr_only, @all, :boolean, false, "capture standard error, drop standard output"},
+    {:capture_stderr, [:run], :boolean, false,
+     "capture standard error apart from standard output, as `:stderr` of the result"},
     {:use_stdio, [:cmd, :run], :boolean, true,
      "when `false`, the program has the VM's own standard input and output and nothing is captured"},
     {:parallelism, @all, :boolean, nil, "accepted for `System.cmd/3`, without effect"},
@@ -248,6 +250,7 @@ defmodule MuonTrap.Options do
 
   defp conflicts(options) do
     no_stdio? = options[:use_stdio] == false
+    apart? = options[:capture_stderr] == true
 
     [
       {:cgroup_base, :cgroup_path, options.cgroup_base != nil and options.cgroup_path != nil},
@@ -255,6 +258,9 @@ defmodule MuonTrap.Options do
       {:use_stdio, :lines, no_stdio? and options.lines != nil},
       {:use_stdio, :input, no_stdio? and options.input != nil},
       {:use_stdio, :capture_stderr_only, no_stdio? and options.capture_stderr_only},
+      {:use_stdio, :capture_stderr, no_stdio? and apart?},
+      {:capture_stderr, :capture_stderr_only, apart? and options.capture_stderr_only},
+      {:capture_stderr, :stderr_to_stdout, apart? and options.stderr_to_stdout},
       {:stdin, :input, options[:stdin] == :pipe and options.input != nil},
       {:stderr_to_stdout, :log_stderr,
        options.stderr_to_stdout and not options.capture_stderr_only and

@@ -47,6 +47,13 @@ defmodule MuonTrap.CgroupTest do
       opts = [cgroup_base: base(), cgroup: limit]
       assert {"", 137} = MuonTrap.cmd(program("allocate"), ["200"], opts)
 
+      assert %{oom_killed: true, status: {:signaled, :sigkill}, exit_status: 137, survivors: []} =
+               MuonTrap.run(program("allocate"), ["200"], opts)
+
+      Process.flag(:trap_exit, true)
+      {:ok, daemon} = MuonTrap.Daemon.start_link(program("allocate"), ["200"], opts)
+      assert_receive {:EXIT, ^daemon, {:oom_killed, 137}}, 60_000
+
       {command, plan} =
         start(program("allocate"), ["200"], cgroup_path: path("oom"), cgroup: limit)
 
@@ -70,8 +77,12 @@ defmodule MuonTrap.CgroupTest do
   test "an OOM kill of a child is reported, too" do
     if offers?(["memory"]) do
       opts = [cgroup_path: path("oom"), cgroup: memory(64 * 1024 * 1024)]
-      {command, _plan} = start("sh", ["-c", "#{program("allocate")} 200; exit 3"], opts)
+      script = "#{program("allocate")} 200; exit 3"
+      {command, _plan} = start("sh", ["-c", script], opts)
       assert %{oom_killed: true, status: {:exited, 3}} = ended(command)
+
+      assert %{oom_killed: true, status: {:exited, 3}} = MuonTrap.run("sh", ["-c", script], opts)
+      assert %{oom_killed: false} = MuonTrap.run("sh", ["-c", "exit 3"], opts)
     end
   end
 

@@ -7,7 +7,7 @@ defmodule MuonTrap.CommandTest do
 
   alias MuonTrap.Command
 
-  @command %Command{handle: nil, ref: nil, grace_ms: 0, program: "server"}
+  @command %Command{ref: nil, grace_ms: 0, program: "server", args: [], since: 0}
 
   defp log(terminal), do: capture_log(fn -> assert :ok = Command.report(@command, terminal) end)
 
@@ -18,6 +18,7 @@ defmodule MuonTrap.CommandTest do
 
     assert log({:ended, %{clean | survivors: [4711]}}) =~ "server ended"
     assert log({:ended, %{clean | survivors: [4711]}}) =~ "cannot be killed: [4711]"
+    assert log({:ended, %{clean | survivors: [65, 66]}}) =~ "cannot be killed: [65, 66]"
 
     leftover = {:cgroup_remove, "/sys/fs/cgroup/x", :ebusy}
     assert log({:ended, %{clean | leftovers: [leftover]}}) =~ "/sys/fs/cgroup/x"

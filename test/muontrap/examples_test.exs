@@ -48,4 +48,17 @@ defmodule MuonTrap.ExamplesTest do
       assert Code.eval_string(code) |> elem(0) == Code.eval_string(result) |> elem(0)
     end
   end
+
+  test "the result that README shows is one" do
+    # Different each time.
+    varying = [:os_pid, :usage, :duration_ms]
+
+    [[_all, code, result]] =
+      Regex.scan(~r/^iex> ([^\n]+)\n(%MuonTrap\.Result\{.*?^\})/ms, File.read!("README.md"))
+
+    {result, _binding} = Code.eval_string(result)
+    {real, _binding} = Code.eval_string(code)
+    assert Map.drop(real, varying) == Map.drop(result, varying)
+    assert Map.keys(real.usage) == Map.keys(result.usage)
+  end
 end

@@ -262,6 +262,9 @@ defmodule MuonTrap.OptionsTest do
           cmd: [use_stdio: false, lines: 1],
           run: [use_stdio: false, input: "x"],
           cmd: [use_stdio: false, capture_stderr_only: true],
+          run: [use_stdio: false, capture_stderr: true],
+          run: [capture_stderr: true, capture_stderr_only: true],
+          run: [capture_stderr: true, stderr_to_stdout: true],
           daemon: [stdin: :pipe, input: "x"],
           daemon: [stderr_to_stdout: true, log_stderr: :info]
         ] do

@@ -112,6 +112,8 @@ pub struct Usage {
 /// The last word about a command that ran.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcome {
+    /// The process id that the program had.
+    pub pid: i32,
     /// How the program itself ended.
     pub status: Status,
     /// What the tree used.

@@ -111,6 +111,7 @@ fn datagrams_that_are_no_messages_are_garbage() {
 fn a_million_random_and_damaged_frames_do_no_harm() {
     let mut numbers = Numbers(0x9E37_79B9_7F4A_7C15);
     let event = Event::Ended(muontrap_core::protocol::Outcome {
+        pid: 4711,
         status: Status::Signaled(9),
         usage: Default::default(),
         oom_killed: false,

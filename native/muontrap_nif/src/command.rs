@@ -7,7 +7,7 @@
 //! amount is read, and it is kept until the message is on its way, so the owner gets everything in the
 //! order it was read in.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -18,6 +18,7 @@ use muontrap_core::pidfd::PidFd;
 use muontrap_core::protocol::{CommandId, Order, Outcome};
 use muontrap_core::window::Window;
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::socket::MsgFlags;
 
 use rustler::env::SavedTerm;
@@ -79,6 +80,8 @@ pub(crate) struct Output {
     /// Whether the reactor will tell when there is something to read.
     pub(crate) armed: bool,
     pub(crate) bytes: u64,
+    /// How much is still read, once the tree is gone.
+    pub(crate) left: Option<usize>,
 }
 
 /// How far the command is.
@@ -156,7 +159,7 @@ impl Command {
     pub(crate) fn new(description: Description, reference: Term<'_>, ends: Ends) -> Self {
         let env = OwnedEnv::new();
         let reference = env.save(reference);
-        let outputs = ends.outputs.map(|pipe| Output { pipe, armed: false, bytes: 0 });
+        let outputs = ends.outputs.map(|pipe| Output { pipe, ..Output::default() });
         let state = State {
             phase: Phase::Starting,
             control: Some(ends.control),
@@ -260,7 +263,12 @@ impl Command {
             return None;
         }
         let pipe = output.pipe.as_ref()?;
-        let room = credit.min(buffer.len());
+        let mut room = credit.min(buffer.len());
+        if over {
+            // No more than the tree can have left in the pipe: what could not be killed may write for ever.
+            let left = *output.left.get_or_insert_with(|| capacity(pipe.as_fd()));
+            room = room.min(left);
+        }
         loop {
             match nix::unistd::read(pipe.as_fd(), &mut buffer[..room]) {
                 Err(Errno::EINTR) => {}
@@ -275,6 +283,7 @@ impl Command {
                 }
                 Ok(length) => {
                     output.bytes += length as u64;
+                    output.left = output.left.map(|left| left - length);
                     if !state.ownerless {
                         state.window.take(length);
                     }
@@ -304,6 +313,11 @@ impl Command {
         }
         result
     }
+}
+
+/// The most that can be in a pipe, see fcntl(2).
+fn capacity(pipe: BorrowedFd<'_>) -> usize {
+    fcntl(pipe, FcntlArg::F_GETPIPE_SZ).map_or(usize::MAX, |size| size.unsigned_abs() as usize)
 }
 
 impl State {

@@ -60,6 +60,7 @@ fn outcome<'a>(env: Env<'a>, outcome: &Outcome) -> Term<'a> {
     let leftovers: Vec<Term<'a>> =
         outcome.leftovers.iter().map(|failed| failure(env, failed)).collect();
     let pairs = [
+        (atoms::os_pid(), outcome.pid.encode(env)),
         (atoms::status(), status.encode(env)),
         (atoms::user_us(), outcome.usage.user_us.encode(env)),
         (atoms::system_us(), outcome.usage.system_us.encode(env)),

@@ -107,7 +107,8 @@ pub(crate) fn run(world: &World, job: &Job, descriptors: Descriptors) -> bool {
     // A program that cannot be killed has no status. It is reported as what it was sent.
     let status = supervision.status.unwrap_or(Status::Signaled(libc::SIGKILL));
     if let Some(control) = &supervision.control {
-        let outcome = Outcome { status, usage: usage(), oom_killed, survivors, leftovers };
+        let pid = supervision.pid;
+        let outcome = Outcome { pid, status, usage: usage(), oom_killed, survivors, leftovers };
         tell(control.as_fd(), &Event::Ended(outcome), &[]);
     }
     clean

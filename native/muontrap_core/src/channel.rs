@@ -83,18 +83,24 @@ pub fn receive<T: DeserializeOwned>(
     socket: BorrowedFd<'_>,
     flags: MsgFlags,
 ) -> nix::Result<Received<T>> {
+    loop {
+        match take(socket, flags) {
+            // So the kernel reports an end with unread messages behind it: once, and before what the other
+            // side had sent, which is still there.
+            Err(Errno::ECONNRESET) => {}
+            result => return result,
+        }
+    }
+}
+
+fn take<T: DeserializeOwned>(socket: BorrowedFd<'_>, flags: MsgFlags) -> nix::Result<Received<T>> {
     let mut buffer = vec![0; INLINE_MAX_BYTES];
     let mut space = nix::cmsg_space!([RawFd; DESCRIPTORS_MAX]);
     let mut descriptors = Vec::new();
     let (length, lost) = {
         let mut parts = [IoSliceMut::new(&mut buffer)];
         let flags = flags | MsgFlags::MSG_CMSG_CLOEXEC;
-        let message =
-            match recvmsg::<UnixAddr>(socket.as_raw_fd(), &mut parts, Some(&mut space), flags) {
-                // A reset is how the kernel reports an end with unread messages behind it.
-                Err(Errno::ECONNRESET) => return Ok(Received::End),
-                other => other?,
-            };
+        let message = recvmsg::<UnixAddr>(socket.as_raw_fd(), &mut parts, Some(&mut space), flags)?;
         for control in message.cmsgs()? {
             if let ControlMessageOwned::ScmRights(raw) = control {
                 descriptors.extend(raw.into_iter().map(owned));

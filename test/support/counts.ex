@@ -14,6 +14,8 @@ defmodule MuonTrap.Counts do
     {"", 0} = MuonTrap.cmd("true", [])
     # A shim exits a moment after its last word.
     true = Trees.eventually(fn -> Trees.children(Nif.spawner_pid()) == [] end)
+    # A module that is being loaded has a descriptor.
+    true = Trees.eventually(fn -> now() == receive(after: (20 -> now())) end)
     now()
   end
 

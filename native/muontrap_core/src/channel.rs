@@ -41,8 +41,10 @@ pub fn pair() -> nix::Result<(OwnedFd, OwnedFd)> {
 pub enum Received<T> {
     /// A message and its descriptors.
     Message(T, Vec<OwnedFd>),
-    /// Something that is no message of ours, or whose descriptors could not be taken. The errno is
-    /// `EMFILE` where descriptors were lost and `EBADMSG` otherwise.
+    /// A message that lost its descriptors, because this process has no room for all of them.
+    Bare(T),
+    /// Something that is no message of ours. The errno is `EMFILE` where descriptors were lost and
+    /// `EBADMSG` otherwise.
     Garbage(Errno),
     /// The other end is closed.
     End,
@@ -97,22 +99,34 @@ fn take<T: DeserializeOwned>(socket: BorrowedFd<'_>, flags: MsgFlags) -> nix::Re
     let mut buffer = vec![0; INLINE_MAX_BYTES];
     let mut space = nix::cmsg_space!([RawFd; DESCRIPTORS_MAX]);
     let mut descriptors = Vec::new();
-    let (length, lost) = {
+    let (length, flags) = {
         let mut parts = [IoSliceMut::new(&mut buffer)];
         let flags = flags | MsgFlags::MSG_CMSG_CLOEXEC;
         let message = recvmsg::<UnixAddr>(socket.as_raw_fd(), &mut parts, Some(&mut space), flags)?;
-        for control in message.cmsgs()? {
-            if let ControlMessageOwned::ScmRights(raw) = control {
-                descriptors.extend(raw.into_iter().map(owned));
+        if !message.flags.contains(MsgFlags::MSG_CTRUNC) {
+            for control in message.cmsgs()? {
+                if let ControlMessageOwned::ScmRights(raw) = control {
+                    descriptors.extend(raw.into_iter().map(owned));
+                }
             }
         }
-        (message.bytes, message.flags.intersects(MsgFlags::MSG_CTRUNC | MsgFlags::MSG_TRUNC))
+        (message.bytes, message.flags)
     };
     if length == 0 {
         return Ok(Received::End);
     }
-    if lost {
-        return Ok(Received::Garbage(Errno::EMFILE));
+    if flags.contains(MsgFlags::MSG_CTRUNC) {
+        // Closed, or the other ends would wait for ever.
+        drop(installed(&space));
+        return Ok(match buffer[..length] {
+            [INLINE, ref bytes @ ..] if !flags.contains(MsgFlags::MSG_TRUNC) => {
+                postcard::from_bytes(bytes).map_or(Received::Garbage(Errno::EMFILE), Received::Bare)
+            }
+            _ => Received::Garbage(Errno::EMFILE),
+        });
+    }
+    if flags.contains(MsgFlags::MSG_TRUNC) {
+        return Ok(Received::Garbage(Errno::EBADMSG));
     }
     let decoded = match buffer[..length] {
         [INLINE, ref bytes @ ..] => postcard::from_bytes(bytes).ok(),
@@ -126,6 +140,21 @@ fn take<T: DeserializeOwned>(socket: BorrowedFd<'_>, flags: MsgFlags) -> nix::Re
         Some(message) => Received::Message(message, descriptors),
         None => Received::Garbage(Errno::EBADMSG),
     })
+}
+
+/// The descriptors that came before the one there was no room for. nix does not tell them.
+fn installed(space: &[u8]) -> Vec<OwnedFd> {
+    // SAFETY: the space is longer than a header, which is integers and may have any bits. It is all zeros
+    // where the kernel wrote nothing.
+    let header: libc::cmsghdr = unsafe { std::ptr::read_unaligned(space.as_ptr().cast()) };
+    if (header.cmsg_level, header.cmsg_type) != (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
+        return Vec::new();
+    }
+    // SAFETY: it only computes, see cmsg(3).
+    let data = unsafe { libc::CMSG_LEN(0) } as usize;
+    let (numbers, _rest) =
+        space.get(data..header.cmsg_len as usize).unwrap_or_default().as_chunks();
+    numbers.iter().map(|&bytes| owned(RawFd::from_ne_bytes(bytes))).collect()
 }
 
 fn owned(raw: RawFd) -> OwnedFd {

@@ -5,7 +5,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
@@ -268,12 +268,11 @@ impl Turn {
             use std::os::fd::AsFd;
             match channel::receive(control.as_fd(), MsgFlags::MSG_DONTWAIT) {
                 Ok(Received::Message(Told::Started { pid }, descriptors)) => {
-                    state.phase = Phase::Running;
-                    state.pid = Some(pid);
-                    state.pidfd = descriptors.into_iter().next().map(Into::into);
-                    if state.announce {
-                        self.send(command, state, Event::Started(pid));
-                    }
+                    self.started(command, state, pid, descriptors.into_iter().next());
+                }
+                // The VM is out of descriptors. The shim sends signals, too.
+                Ok(Received::Bare(Told::Started { pid })) => {
+                    self.started(command, state, pid, None);
                 }
                 Ok(Received::Message(Told::Failed(failure), _)) => {
                     self.conclude(command, state, Terminal::Failed(failure));
@@ -282,10 +281,19 @@ impl Turn {
                     self.conclude(command, state, Terminal::Ended(outcome));
                 }
                 Err(Errno::EAGAIN | Errno::EINTR) => return,
-                Ok(Received::End | Received::Garbage(_)) | Err(_) => {
+                Ok(Received::End | Received::Bare(_) | Received::Garbage(_)) | Err(_) => {
                     self.lose_shim(command, state);
                 }
             }
+        }
+    }
+
+    fn started(&mut self, command: &Command, state: &mut State, pid: i32, pidfd: Option<OwnedFd>) {
+        state.phase = Phase::Running;
+        state.pid = Some(pid);
+        state.pidfd = pidfd.map(Into::into);
+        if state.announce {
+            self.send(command, state, Event::Started(pid));
         }
     }
 
@@ -368,7 +376,7 @@ impl Turn {
                         turn.conclude(command, state, Terminal::Failed(failure));
                     });
                 }
-                Some(Received::Garbage(_)) => {}
+                Some(Received::Bare(_) | Received::Garbage(_)) => {}
                 Some(Received::End) => return self.lose_spawner(generation),
                 None => return,
             }

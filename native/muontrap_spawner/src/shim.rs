@@ -243,8 +243,8 @@ impl Supervision<'_> {
             }
             Ok(Received::Message(Order::Signal { number }, _)) => self.signal(number),
             Err(Errno::EAGAIN | Errno::EINTR) => {}
-            // The VM is gone, or talks nonsense, which is as good.
-            Ok(Received::End | Received::Garbage(_)) | Err(_) => {
+            // The VM is gone, or talks nonsense, which is as good: orders come without descriptors.
+            Ok(Received::End | Received::Bare(_) | Received::Garbage(_)) | Err(_) => {
                 self.control = None;
                 self.stop(self.grace);
             }

@@ -131,6 +131,12 @@ impl Spawner {
                 self.unsettled.push(id);
                 self.settle();
             }
+            Ok(Received::Bare(Request::Start { id, .. })) => {
+                let failure = Failure::new(Step::Pipe, "", Errno::EMFILE);
+                self.reply(&Reply::Refused { id, failure });
+            }
+            // The others come without descriptors.
+            Ok(Received::Bare(_)) => {}
             Ok(Received::Garbage(errno)) => {
                 let failure = Failure::new(Step::Spawner, "request", errno);
                 self.reply(&Reply::Refused { id: 0, failure });

@@ -115,18 +115,22 @@ defmodule MuonTrap.BadDaysTest do
       @grab <>
         ~S"""
         options = MuonTrap.Options.validate!(:cmd, "sleep", ["1000"], [])
-        start = fn -> MuonTrap.Command.start(options, {:null, :null, :null}, announce: true) end
-        signaled = fn ->
-          {:ok, command} = start.()
-          held = grab.(grab, [])
-          {{:started, _pid}, command} = MuonTrap.Command.next(command, :infinity)
-          :ok = MuonTrap.Nif.signal(command.handle, 12)
-          {{:ended, %{status: {:signaled, 12}}}, _command} = MuonTrap.Command.next(command, :infinity)
-          Enum.each(held, &:file.close/1)
-        end
-
         {"", 0} = MuonTrap.cmd("true", [])
-        for _ <- 1..20, do: signaled.()
+        spawner = MuonTrap.Nif.spawner_pid()
+        # A shell that is there already needs no descriptor.
+        shell = Port.open({:spawn_executable, "/bin/sh"}, [:binary])
+        Port.command(shell, "kill -STOP #{spawner}\n")
+        stopped? = fn -> File.read!("/proc/#{spawner}/status") =~ ~r/^State:\tT/m end
+        true = MuonTrap.Trees.eventually(stopped?)
+
+        streams = {:null, :null, :null}
+        {:ok, command} = MuonTrap.Command.start(options, streams, announce: true)
+        held = grab.(grab, [])
+        Port.command(shell, "kill -CONT #{spawner}\n")
+        {{:started, _pid}, command} = MuonTrap.Command.next(command, :infinity)
+        :ok = MuonTrap.Nif.signal(command.handle, 12)
+        {{:ended, %{status: {:signaled, 12}}}, _command} = MuonTrap.Command.next(command, :infinity)
+        Enum.each(held, &:file.close/1)
         IO.puts("signaled")
         """
 

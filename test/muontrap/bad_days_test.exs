@@ -230,6 +230,7 @@ defmodule MuonTrap.BadDaysTest do
       # Not in the base, which is not there between two commands.
       group = Path.join(Cgroups.layout().v2.mount, frozen())
       File.mkdir!(group)
+      on_exit(fn -> File.write(Path.join(group, "cgroup.freeze"), "0") end)
 
       with :ok <- File.write(Path.join(group, "cgroup.procs"), "#{pid}"),
            :ok <- File.write(Path.join(group, "cgroup.freeze"), "1") do

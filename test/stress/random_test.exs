@@ -6,7 +6,7 @@ defmodule MuonTrap.Stress.RandomTest do
   200 at once do at random whatever can be done, while the spawner is killed now and then. Each gets exactly
   what it has to get, and in the end nothing is left.
 
-  `MUONTRAP_STRESS_SECONDS` says how long, 60 if it is not set. What each does is drawn from ExUnit's seed,
+  `MUONTRAP_STRESS_SECONDS` says how long, 45 if it is not set. What each does is drawn from ExUnit's seed,
   `--seed` does it again; when it happens is never the same.
   """
 
@@ -48,7 +48,7 @@ defmodule MuonTrap.Stress.RandomTest do
   @tree "trap '' TERM; sleep 1000 & setsid sleep 1000 & echo ready; wait"
 
   test "200 at once, at random" do
-    seconds = System.get_env("MUONTRAP_STRESS_SECONDS", "60") |> String.to_integer()
+    seconds = System.get_env("MUONTRAP_STRESS_SECONDS", "45") |> String.to_integer()
     seed = ExUnit.configuration()[:seed]
     IO.puts(:stderr, "\n#{seconds} s of random work with seed #{seed}")
 

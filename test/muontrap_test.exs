@@ -190,6 +190,23 @@ defmodule MuonTrapTest do
     no_message()
   end
 
+  # What had been sent already stayed in the mailbox.
+  test "leaves no message when the collectable raises while there is more" do
+    raising = fn
+      _acc, {:cont, _bytes} ->
+        assert poll(fn -> Process.info(self(), :message_queue_len) != {:message_queue_len, 0} end)
+        raise "no more"
+
+      acc, _end ->
+        acc
+    end
+
+    into = %MuonTrapTest.Sink{fun: raising}
+    script = "echo one; sleep 0.05; exec yes"
+    assert_raise RuntimeError, fn -> MuonTrap.cmd("sh", ["-c", script], into: into) end
+    no_message()
+  end
+
   test "holds a program back that nobody listens to" do
     parent = self()
 

@@ -160,11 +160,21 @@ defmodule MuonTrap.Command do
   defp drop(command) do
     case next(command, :infinity) do
       {event, command} when is_terminal(event) ->
+        # It was taken before what is in the mailbox.
+        flush(command.ref)
         report(command, event)
         event
 
       {_event, command} ->
         drop(command)
+    end
+  end
+
+  defp flush(ref) do
+    receive do
+      {:muontrap, ^ref, _event} -> flush(ref)
+    after
+      0 -> :ok
     end
   end
 

@@ -6,7 +6,7 @@ defmodule MuonTrap.BadDaysTest do
 
   use ExUnit.Case
 
-  alias MuonTrap.{Cgroups, Trees}
+  alias MuonTrap.{Cgroups, Error, Nif, Trees}
 
   defp ebin, do: Application.app_dir(:muontrap, "ebin")
 
@@ -15,47 +15,157 @@ defmodule MuonTrap.BadDaysTest do
     System.cmd("sh", ["-c", script, code], stderr_to_stdout: true)
   end
 
+  # Takes all descriptors that there are.
+  @grab ~S"""
+  # No module can be loaded without one.
+  Application.load(:muontrap)
+  {:ok, modules} = :application.get_key(:muontrap, :modules)
+  :ok = :code.ensure_modules_loaded(modules ++ [ErlangError, Exception])
+
+  grab = fn grab, held ->
+    case :file.open("/dev/null", [:raw, :read]) do
+      {:ok, file} -> grab.(grab, [file | held])
+      {:error, :emfile} -> held
+    end
+  end
+
+  """
+
   test "out of descriptors in the VM is :emfile, and over when there are some again" do
-    code = ~S"""
-    # No module can be loaded without a descriptor.
-    Application.load(:muontrap)
-    {:ok, modules} = :application.get_key(:muontrap, :modules)
-    :ok = :code.ensure_modules_loaded(modules ++ [ErlangError, Exception])
-    {"", 0} = MuonTrap.cmd("true", [], stderr_to_stdout: true, input: "x")
-
-    grab = fn grab, held ->
-      case :file.open("/dev/null", [:raw, :read]) do
-        {:ok, file} -> grab.(grab, [file | held])
-        {:error, :emfile} -> held
-      end
-    end
-
-    held = grab.(grab, [])
-
-    # From none to nearly enough: each descriptor that is made can be the one that fails.
-    for free <- 0..8 do
-      {freed, _rest} = Enum.split(held, free)
-      Enum.each(freed, &:file.close/1)
-
-      try do
+    code =
+      @grab <>
+        ~S"""
         {"", 0} = MuonTrap.cmd("true", [], stderr_to_stdout: true, input: "x")
-        IO.puts("ran with #{free}")
-      rescue
-        error in ErlangError -> :emfile = error.original
-      end
+        held = grab.(grab, [])
 
-      grab.(grab, [])
-    end
+        # From none to nearly enough: each descriptor that is made can be the one that fails.
+        for free <- 0..8 do
+          {freed, _rest} = Enum.split(held, free)
+          Enum.each(freed, &:file.close/1)
 
-    [] = MuonTrap.list()
-    # What was opened in the loop is garbage by now, or will be; these are not.
-    Enum.each(held, &:file.close/1)
-    {"x\n", 0} = MuonTrap.cmd("echo", ["x"])
-    IO.puts("works again")
-    """
+          try do
+            {"", 0} = MuonTrap.cmd("true", [], stderr_to_stdout: true, input: "x")
+            IO.puts("ran with #{free}")
+          rescue
+            error in ErlangError -> :emfile = error.original
+          end
+
+          grab.(grab, [])
+        end
+
+        [] = MuonTrap.list()
+        # What was opened in the loop is garbage by now, or will be; these are not.
+        Enum.each(held, &:file.close/1)
+        {"x\n", 0} = MuonTrap.cmd("echo", ["x"])
+        IO.puts("works again")
+        """
 
     assert {output, 0} = in_a_vm("ulimit -n 80", code)
     assert output =~ "works again"
+  end
+
+  # The spawner ended at the first of these, without a word.
+  test "out of descriptors in the spawner or a shim is :emfile, and over when there are some again" do
+    code = ~S"""
+    {"", 0} = MuonTrap.cmd("true", [])
+    spawner = MuonTrap.Nif.spawner_pid()
+    open = length(File.ls!("/proc/#{spawner}/fd"))
+    [_all, soft] = Regex.run(~r/^Max open files +(\d+)/m, File.read!("/proc/#{spawner}/limits"))
+
+    limit = fn soft ->
+      {"", 0} = System.cmd("prlimit", ["--pid", "#{spawner}", "--nofile=#{soft}:"])
+    end
+
+    group = System.get_env("MUONTRAP_TEST_GROUP", "")
+    grouped = if group == "", do: [], else: [[cgroup_path: group]]
+
+    for opts <- [[], [stderr_to_stdout: true, input: "x"] | grouped], free <- 0..12 do
+      limit.(open + free)
+
+      outcome =
+        try do
+          {output, 0} = MuonTrap.cmd("sh", ["-c", "ulimit -n"], opts)
+          true = output == "#{open + free}\n"
+          :ran
+        rescue
+          error in ErlangError -> error.original
+          error in MuonTrap.Error -> error.reason
+        end
+
+      true = outcome in [:ran, :emfile]
+      limit.(soft)
+      {"x\n", 0} = MuonTrap.cmd("echo", ["x"])
+      [] = MuonTrap.list()
+      # The same, with nothing left of what did not work.
+      ^spawner = MuonTrap.Nif.spawner_pid()
+      true = MuonTrap.Trees.eventually(fn -> length(File.ls!("/proc/#{spawner}/fd")) == open end)
+      IO.puts(outcome)
+    end
+    """
+
+    group = if Cgroups.offers?([]), do: Path.join(Cgroups.base(), "descriptors"), else: ""
+    assert {output, 0} = in_a_vm("export MUONTRAP_TEST_GROUP=#{group}", code)
+    assert %{"ran" => _, "emfile" => _} = output |> String.split() |> Enum.frequencies()
+    refute group != "" and group in Cgroups.groups()
+  end
+
+  # It was stopped, and said to be lost.
+  test "a program goes on, and gets its signals, though the VM has no room for its pidfd" do
+    code =
+      @grab <>
+        ~S"""
+        options = MuonTrap.Options.validate!(:cmd, "sleep", ["1000"], [])
+        {"", 0} = MuonTrap.cmd("true", [])
+        spawner = MuonTrap.Nif.spawner_pid()
+        # A shell that is there already needs no descriptor.
+        shell = Port.open({:spawn_executable, "/bin/sh"}, [:binary])
+        Port.command(shell, "kill -STOP #{spawner}\n")
+        stopped? = fn -> File.read!("/proc/#{spawner}/status") =~ ~r/^State:\tT/m end
+        true = MuonTrap.Trees.eventually(stopped?)
+
+        streams = {:null, :null, :null}
+        {:ok, command} = MuonTrap.Command.start(options, streams, announce: true)
+        held = grab.(grab, [])
+        Port.command(shell, "kill -CONT #{spawner}\n")
+        {{:started, _pid}, command} = MuonTrap.Command.next(command, :infinity)
+        :ok = MuonTrap.Nif.signal(command.handle, 12)
+        {{:ended, %{status: {:signaled, 12}}}, _command} = MuonTrap.Command.next(command, :infinity)
+        Enum.each(held, &:file.close/1)
+        IO.puts("signaled")
+        """
+
+    assert {output, 0} = in_a_vm("ulimit -n 80", code)
+    assert output =~ "signaled"
+  end
+
+  test "many at once in a VM with 64 descriptors run, or are told :emfile" do
+    code =
+      @grab <>
+        ~S"""
+        run = fn number ->
+          try do
+            {output, 0} = MuonTrap.cmd("echo", ["#{number}"])
+            true = output == "#{number}\n"
+            :ran
+          rescue
+            error in ErlangError -> error.original
+          end
+        end
+
+        {"", 0} = MuonTrap.cmd("true", [])
+
+        1..500
+        |> Task.async_stream(run, max_concurrency: 50, timeout: :infinity)
+        |> Enum.each(fn {:ok, outcome} -> IO.puts(outcome) end)
+
+        [] = MuonTrap.list()
+        :ran = run.(0)
+        """
+
+    assert {output, 0} = in_a_vm("ulimit -n 64", code)
+    outcomes = output |> String.split() |> Enum.frequencies()
+    assert outcomes["ran"] > 0
+    assert Map.drop(outcomes, ["ran", "emfile"]) == %{}
   end
 
   test "a refused fork is :eagain" do
@@ -90,16 +200,59 @@ defmodule MuonTrap.BadDaysTest do
     end
   end
 
-  test "a spawner that is stopped is woken, and one that stays silent replaced" do
+  test "a spawner that is stopped is woken" do
     assert {"", 0} = MuonTrap.cmd("true", [])
-    Trees.kill(MuonTrap.Nif.spawner_pid(), "STOP")
+    Trees.kill(Nif.spawner_pid(), "STOP")
     assert {"x\n", 0} = MuonTrap.cmd("echo", ["x"])
+  end
+
+  @tag :cgroup
+  test "a spawner that stays silent is replaced, and what runs goes on" do
+    daemon = start_supervised!({MuonTrap.Daemon, ["sleep", ["1000"]]})
+    program = MuonTrap.Daemon.os_pid(daemon)
+    spawner = Nif.spawner_pid()
+
+    # Nothing but SIGKILL gets through to a frozen process.
+    if group = freeze(spawner) do
+      error = assert_raise Error, fn -> MuonTrap.cmd("true", []) end
+      assert %{step: :shim, reason: :died} = error
+      assert {"x\n", 0} = MuonTrap.cmd("echo", ["x"])
+      assert Nif.spawner_pid() != spawner
+      assert Trees.eventually(fn -> not File.exists?("/proc/#{spawner}") end)
+      assert MuonTrap.Daemon.os_pid(daemon) == program
+      assert Trees.eventually(fn -> File.rmdir(group) == :ok end)
+    end
+  end
+
+  # The group in which it is frozen.
+  defp freeze(pid) do
+    if Cgroups.offers?([]) and (Cgroups.layout().v2 != nil or Cgroups.announce("no cgroup v2")) do
+      # Not in the base, which is not there between two commands.
+      group = Path.join(Cgroups.layout().v2.mount, frozen())
+      File.mkdir!(group)
+      on_exit(fn -> File.write(Path.join(group, "cgroup.freeze"), "0") end)
+
+      with :ok <- File.write(Path.join(group, "cgroup.procs"), "#{pid}"),
+           :ok <- File.write(Path.join(group, "cgroup.freeze"), "1") do
+        frozen? = fn -> File.read!(Path.join(group, "cgroup.events")) =~ "frozen 1" end
+        assert Trees.eventually(frozen?)
+        group
+      else
+        {:error, reason} ->
+          File.rmdir!(group)
+          Cgroups.announce("the spawner cannot be frozen: #{reason}")
+      end
+    end
+  end
+
+  defp frozen do
+    if Cgroups.root?(), do: Cgroups.base() <> "-frozen", else: Path.join(Cgroups.base(), "frozen")
   end
 
   test "a shim that is killed at any moment of the start leaves nothing" do
     parent = self()
     {"", 0} = MuonTrap.cmd("true", [])
-    spawner = MuonTrap.Nif.spawner_pid()
+    spawner = Nif.spawner_pid()
 
     # Kills shims as soon as it sees them, which is at a different step each time.
     killer =
@@ -118,7 +271,7 @@ defmodule MuonTrap.BadDaysTest do
       try do
         MuonTrap.cmd("sleep", ["0.01"], env: [{"MUONTRAP_TOKEN", token}])
       rescue
-        error in MuonTrap.Error -> assert %{step: :shim, reason: :died} = error
+        error in Error -> assert %{step: :shim, reason: :died} = error
       end
     end
 

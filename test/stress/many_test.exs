@@ -6,43 +6,26 @@ defmodule MuonTrap.Stress.ManyTest do
 
   use ExUnit.Case
 
-  alias MuonTrap.{Daemon, Nif, Trees}
+  alias MuonTrap.{Counts, Daemon, Nif, Trees}
 
   @moduletag :stress
   @moduletag timeout: 600_000
 
   setup do
-    {"", 0} = MuonTrap.cmd("true", [])
-    # A shim exits a moment after its last word.
-    assert Trees.eventually(fn -> Trees.children(Nif.spawner_pid()) == [] end)
-    before = counts()
+    before = Counts.settled()
 
     on_exit(fn ->
       assert MuonTrap.list() == []
-      assert Trees.eventually(fn -> counts() == before end), inspect({before, counts()})
+      assert Trees.eventually(fn -> Counts.now() == before end), inspect({before, Counts.now()})
     end)
-  end
-
-  defp counts do
-    %{
-      descriptors: length(File.ls!("/proc/self/fd")),
-      threads: length(File.ls!("/proc/self/task")),
-      shims: Trees.children(Nif.spawner_pid()),
-      spawner_descriptors: length(File.ls!("/proc/#{Nif.spawner_pid()}/fd"))
-    }
-  end
-
-  defp resident_kib(pid) do
-    [_all, kib] = Regex.run(~r/^VmRSS:\s+(\d+) kB/m, File.read!("/proc/#{pid}/status"))
-    String.to_integer(kib)
   end
 
   test "10,000 runs in a row, and neither VM nor spawner grow" do
     for _ <- 1..1000, do: {"", 0} = MuonTrap.cmd("true", [])
-    before = resident_kib(Nif.spawner_pid())
+    before = Counts.resident_kib(Nif.spawner_pid())
     for _ <- 1..10_000, do: assert({"", 0} = MuonTrap.cmd("true", []))
     # A page here or there; a leak of a byte a run would be ten.
-    assert resident_kib(Nif.spawner_pid()) <= before + 64
+    assert Counts.resident_kib(Nif.spawner_pid()) <= before + 64
     refute_received _
   end
 

@@ -3,9 +3,9 @@
 
 defmodule MuonTrapTest.Sink do
   @moduledoc false
-  defstruct [:fun]
+  defstruct [:fun, acc: []]
 
   defimpl Collectable do
-    def into(%{fun: fun}), do: {[], fun}
+    def into(%{fun: fun, acc: acc}), do: {acc, fun}
   end
 end

@@ -9,22 +9,44 @@
 opts = if base == "none", do: [], else: [cgroup_base: base]
 main = self()
 
-for shape <- shapes do
-  spawn(fn ->
-    running = MuonTrap.Trees.start(String.to_existing_atom(shape), token, opts)
-    send(main, {:stands, MuonTrap.Nif.info(running.handle).os_pid})
-    receive(do: (:never -> running))
-  end)
-end
+owners =
+  for shape <- shapes do
+    spawn(fn ->
+      running = MuonTrap.Trees.start(String.to_existing_atom(shape), token, opts)
+      send(main, {:stands, MuonTrap.Nif.info(running.handle).os_pid})
+      receive(do: (:never -> running))
+    end)
+  end
 
 os_pids = for _shape <- shapes, do: receive(do: ({:stands, os_pid} -> os_pid))
 shims = Enum.map(os_pids, &MuonTrap.Trees.parent/1)
 IO.puts(Enum.join(["stands", System.pid(), MuonTrap.Nif.spawner_pid() | shims], " "))
 
+purge = fn ->
+  true = :code.delete(MuonTrap.Nif)
+  false = :code.purge(MuonTrap.Nif)
+end
+
 case IO.gets("") do
-  "halt\n" -> System.halt(0)
-  "stop\n" -> :init.stop()
-  _other -> :ok
+  "halt\n" ->
+    System.halt(0)
+
+  "stop\n" ->
+    :init.stop()
+
+  "purge and halt\n" ->
+    purge.()
+    System.halt(0)
+
+  "purge and kill\n" ->
+    purge.()
+    Enum.each(owners, &Process.exit(&1, :kill))
+    # While the VM lives: its end would be another proof.
+    true = MuonTrap.Trees.eventually(fn -> MuonTrap.Trees.carrying(token) == [] end)
+    System.halt(0)
+
+  _other ->
+    :ok
 end
 
 receive(do: (:never -> :ok))

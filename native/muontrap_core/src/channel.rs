@@ -85,6 +85,17 @@ pub fn receive<T: DeserializeOwned>(
     socket: BorrowedFd<'_>,
     flags: MsgFlags,
 ) -> nix::Result<Received<T>> {
+    loop {
+        match take(socket, flags) {
+            // So the kernel reports an end with unread messages behind it: once, and before what the other
+            // side had sent, which is still there.
+            Err(Errno::ECONNRESET) => {}
+            result => return result,
+        }
+    }
+}
+
+fn take<T: DeserializeOwned>(socket: BorrowedFd<'_>, flags: MsgFlags) -> nix::Result<Received<T>> {
     let mut buffer = vec![0; INLINE_MAX_BYTES];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
     // Not by nix, which hands out nothing of a message that lost some of its descriptors and so leaks the
@@ -92,12 +103,9 @@ pub fn receive<T: DeserializeOwned>(
     let mut rights = RecvAncillaryBuffer::new(&mut space);
     let flags = RecvFlags::from_bits_retain(flags.bits().cast_unsigned()) | RecvFlags::CMSG_CLOEXEC;
     let mut parts = [IoSliceMut::new(&mut buffer)];
-    let (length, flags) = match recvmsg(socket, &mut parts, &mut rights, flags) {
-        Ok(message) => (message.bytes, message.flags),
-        // A reset is how the kernel reports an end with unread messages behind it.
-        Err(rustix::io::Errno::CONNRESET) => return Ok(Received::End),
-        Err(errno) => return Err(Errno::from_raw(errno.raw_os_error())),
-    };
+    let message = recvmsg(socket, &mut parts, &mut rights, flags)
+        .map_err(|errno| Errno::from_raw(errno.raw_os_error()))?;
+    let (length, flags) = (message.bytes, message.flags);
     let mut descriptors: Vec<OwnedFd> = rights
         .drain()
         .filter_map(|message| match message {

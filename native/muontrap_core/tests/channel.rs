@@ -107,6 +107,21 @@ fn datagrams_that_are_no_messages_are_garbage() {
     }
 }
 
+// A shim that had told how its program ended and closed its socket with an order unread was taken for dead.
+#[test]
+fn what_was_sent_before_the_end_arrives_though_the_other_end_had_messages_unread() {
+    let (near, far) = channel::pair().expect("pair");
+    let order = Order::Stop { grace_ms: 1 };
+    let event = Event::Started { pid: 7 };
+    channel::send(near.as_fd(), &order, &[], MsgFlags::empty()).expect("send");
+    channel::send(far.as_fd(), &event, &[], MsgFlags::empty()).expect("send");
+    drop(far);
+    let received = channel::receive::<Event>(near.as_fd(), MsgFlags::empty()).expect("receive");
+    assert!(matches!(received, Received::Message(Event::Started { pid: 7 }, _)), "{received:?}");
+    let received = channel::receive::<Event>(near.as_fd(), MsgFlags::empty()).expect("receive");
+    assert!(matches!(received, Received::End), "{received:?}");
+}
+
 #[test]
 fn a_million_random_and_damaged_frames_do_no_harm() {
     let mut numbers = Numbers(0x9E37_79B9_7F4A_7C15);

@@ -132,7 +132,7 @@ impl Spawner {
                 self.settle();
             }
             Ok(Received::Stripped(Request::Start { id, .. })) => {
-                let failure = Failure::new(Step::Spawner, "descriptors", Errno::EMFILE);
+                let failure = Failure::new(Step::Pipe, "", Errno::EMFILE);
                 self.reply(&Reply::Refused { id, failure });
             }
             // Whoever waits for an answer sees the end of the control socket that came with it.

@@ -42,7 +42,8 @@ pub fn wait() -> ! {
 
 /// The argument at `position`, the first is 1.
 pub fn argument(position: usize) -> Option<String> {
-    std::env::args().nth(position)
+    // Of those that are no text none is meant for the program.
+    std::env::args_os().nth(position)?.into_string().ok()
 }
 
 /// The argument at `position` as a number; `default` when it is missing.

@@ -1,0 +1,48 @@
+# SPDX-FileCopyrightText: 2026 The muontrap authors
+# SPDX-License-Identifier: Apache-2.0
+
+defmodule MuonTrap.Counts do
+  @moduledoc """
+  What is counted before and after a test: nothing of it may grow.
+  """
+
+  alias MuonTrap.{Cgroups, Nif, Trees}
+
+  @doc "The counts once no shim is left. There is a spawner from here on."
+  @spec settled() :: map()
+  def settled do
+    {"", 0} = MuonTrap.cmd("true", [])
+    # A shim exits a moment after its last word.
+    true = Trees.eventually(fn -> Trees.children(Nif.spawner_pid()) == [] end)
+    # A module that is being loaded has a descriptor.
+    true = Trees.eventually(fn -> now() == receive(after: (20 -> now())) end)
+    now()
+  end
+
+  @doc "The counts of this moment."
+  @spec now() :: map()
+  def now do
+    %{
+      descriptors: length(File.ls!("/proc/self/fd")),
+      threads: length(File.ls!("/proc/self/task")),
+      zombies: System.pid() |> String.to_integer() |> Trees.children() |> Enum.filter(&zombie?/1),
+      shims: Trees.children(Nif.spawner_pid()),
+      spawner_descriptors: length(File.ls!("/proc/#{Nif.spawner_pid()}/fd")),
+      cgroups: Cgroups.groups()
+    }
+  end
+
+  defp zombie?(pid) do
+    case File.read("/proc/#{pid}/status") do
+      {:ok, status} -> status =~ ~r/^State:\tZ/m
+      {:error, _gone} -> false
+    end
+  end
+
+  @doc "The resident memory of a process."
+  @spec resident_kib(pos_integer()) :: non_neg_integer()
+  def resident_kib(pid) do
+    [_all, kib] = Regex.run(~r/^VmRSS:\s+(\d+) kB/m, File.read!("/proc/#{pid}/status"))
+    String.to_integer(kib)
+  end
+end

@@ -42,7 +42,7 @@ defmodule MuonTrap.DeathPaths.VMTest do
     if Cgroups.offers?([]) do
       token = Trees.token()
       base = "#{Cgroups.base()}/vm"
-      port = start_vm([], [token, base | for(shape <- Trees.shapes(), do: "#{shape}")])
+      port = start_vm([], [token, base | shapes()])
       pids = await_stands(port)
       Trees.kill([pids.spawner, pids.vm | pids.shims], "KILL")
       assert Trees.eventually(fn -> not File.exists?("/proc/#{pids.vm}") end)
@@ -67,10 +67,9 @@ defmodule MuonTrap.DeathPaths.VMTest do
   defp prove(death, mechanism, wrapper) do
     token = Trees.token()
     base = if mechanism == :cgroup, do: "#{Cgroups.base()}/vm", else: "none"
-    shapes = for shape <- Trees.shapes(), Trees.possible?(shape), do: "#{shape}"
-    port = start_vm(wrapper, [token, base | shapes])
+    port = start_vm(wrapper, [token, base | shapes()])
     pids = await_stands(port)
-    assert length(Trees.carrying(token)) >= length(shapes)
+    assert length(Trees.carrying(token)) >= length(shapes())
 
     case death do
       {:say, word} ->
@@ -95,6 +94,8 @@ defmodule MuonTrap.DeathPaths.VMTest do
       assert Trees.eventually(fn -> not Enum.any?(helpers, &File.exists?("/proc/#{&1}")) end)
     end
   end
+
+  defp shapes, do: for(shape <- Trees.shapes(), Trees.possible?(shape), do: "#{shape}")
 
   defp start_vm(wrapper, args) do
     script = Path.expand("../support/vm_with_trees.exs", __DIR__)

@@ -194,7 +194,10 @@ defmodule MuonTrapTest do
   test "leaves no message when the collectable raises while there is more" do
     raising = fn
       _acc, {:cont, _bytes} ->
-        assert poll(fn -> Process.info(self(), :message_queue_len) != {:message_queue_len, 0} end)
+        assert MuonTrap.Trees.eventually(fn ->
+                 Process.info(self(), :message_queue_len) != {:message_queue_len, 0}
+               end)
+
         raise "no more"
 
       acc, _end ->
@@ -225,7 +228,7 @@ defmodule MuonTrapTest do
     assert [%{stdout_bytes: bytes, unacknowledged_bytes: unread}] = MuonTrap.list()
     assert bytes <= 10_240 and unread <= 10_240
     Process.exit(owner, :kill)
-    assert poll(fn -> MuonTrap.list() == [] end)
+    assert MuonTrap.Trees.eventually(fn -> MuonTrap.list() == [] end)
   end
 
   test "leaves nothing when its owner is killed at any moment" do
@@ -246,10 +249,10 @@ defmodule MuonTrapTest do
       spin(until)
       Process.exit(owner, :kill)
       # And again a second owner's death during the grace of the first.
-      assert poll(fn -> length(MuonTrap.list()) < 20 end)
+      assert MuonTrap.Trees.eventually(fn -> length(MuonTrap.list()) < 20 end)
     end
 
-    assert poll(fn -> MuonTrap.list() == [] end)
+    assert MuonTrap.Trees.eventually(fn -> MuonTrap.list() == [] end)
     assert MuonTrap.Trees.carrying(token) == []
     no_message()
   end
@@ -295,7 +298,7 @@ defmodule MuonTrapTest do
     MuonTrap.cmd("true", [])
     before = open_descriptors()
     for _ <- 1..2000, do: assert({"", 0} = MuonTrap.cmd("true", []))
-    assert poll(fn -> open_descriptors() <= before end)
+    assert MuonTrap.Trees.eventually(fn -> open_descriptors() <= before end)
 
     assert {children, 0} =
              System.cmd("ps", ["-o", "comm=", "--ppid", "#{MuonTrap.Nif.spawner_pid()}"])
@@ -312,12 +315,4 @@ defmodule MuonTrapTest do
   defp tolerate({output, _status}), do: {output, 0}
 
   defp open_descriptors, do: length(File.ls!("/proc/self/fd"))
-
-  defp poll(condition, left \\ 6000) do
-    cond do
-      condition.() -> true
-      left == 0 -> false
-      true -> receive(after: (10 -> poll(condition, left - 1)))
-    end
-  end
 end

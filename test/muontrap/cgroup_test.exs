@@ -5,6 +5,7 @@ defmodule MuonTrap.CgroupTest do
   use ExUnit.Case
 
   import MuonTrap.Cgroups
+  import MuonTrap.Trees, only: [program: 1]
 
   alias MuonTrap.{Cgroup, Command, Error}
 

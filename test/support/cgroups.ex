@@ -113,10 +113,6 @@ defmodule MuonTrap.Cgroups do
     end
   end
 
-  @doc "The program's path."
-  @spec program(String.t()) :: String.t()
-  def program(name), do: Application.app_dir(:muontrap, "priv/test_programs/#{name}")
-
   @doc "Polls until `fun` returns something true, for ten seconds at most, and returns it."
   @spec eventually((() -> term())) :: term()
   def eventually(fun), do: eventually(fun, System.monotonic_time(:millisecond) + 10_000)

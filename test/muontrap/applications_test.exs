@@ -27,14 +27,7 @@ defmodule MuonTrap.ApplicationsTest do
     end
   end
 
-  setup do
-    before = Counts.settled()
-
-    on_exit(fn ->
-      assert MuonTrap.list() == []
-      assert Trees.eventually(fn -> Counts.now() == before end), inspect({before, Counts.now()})
-    end)
-  end
+  setup do: Counts.unchanged()
 
   defp start_tenant(name) do
     token = Trees.token()

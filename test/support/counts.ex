@@ -6,7 +6,20 @@ defmodule MuonTrap.Counts do
   What is counted before and after a test: nothing of it may grow.
   """
 
+  import ExUnit.Assertions
+
   alias MuonTrap.{Cgroups, Nif, Trees}
+
+  @doc "The setup of a test at whose end no command is left and all counts are what they were."
+  @spec unchanged() :: :ok
+  def unchanged do
+    before = settled()
+
+    ExUnit.Callbacks.on_exit(fn ->
+      assert Trees.eventually(fn -> MuonTrap.list() == [] end)
+      assert Trees.eventually(fn -> now() == before end), inspect({before, now()})
+    end)
+  end
 
   @doc "The counts once no shim is left. There is a spawner from here on."
   @spec settled() :: map()

@@ -9,7 +9,7 @@ defmodule MuonTrap.DeathPaths.OwnerAndHelperTest do
 
   use ExUnit.Case
 
-  alias MuonTrap.{Cgroups, Command, Daemon, Nif, Trees}
+  alias MuonTrap.{Cgroups, Command, Counts, Daemon, Nif, Trees}
 
   @moduletag :death_paths
   @moduletag capture_log: true
@@ -30,45 +30,36 @@ defmodule MuonTrap.DeathPaths.OwnerAndHelperTest do
     :spawner_killed_and_owner_killed
   ]
 
-  @mechanisms [none: [], cgroup_v1: ["memory"], cgroup_v2: []]
-
   setup_all do
     # The spawner is there for good; it is no leak.
     {"", 0} = MuonTrap.cmd("true", [])
     :ok
   end
 
-  for {mechanism, controllers} <- @mechanisms, death <- @deaths, shape <- Trees.shapes() do
+  for mechanism <- Cgroups.mechanisms(), death <- @deaths, shape <- Trees.shapes() do
     if mechanism != :none, do: @tag(:cgroup)
-    @tag death: death, shape: shape, mechanism: mechanism, controllers: controllers
+    @tag death: death, shape: shape, mechanism: mechanism
     test "#{shape} is gone when #{death}, with #{mechanism}", cell do
-      if Trees.possible?(cell.shape) and offers?(cell.mechanism, cell.controllers) do
-        prove(cell.death, cell.shape, options(cell.mechanism, cell.controllers))
+      if Trees.possible?(cell.shape) and Cgroups.provides?(cell.mechanism) do
+        prove(cell.death, cell.shape, Cgroups.options(cell.mechanism))
       end
     end
   end
 
-  defp offers?(:none, _controllers), do: true
-
-  defp offers?(:cgroup_v2, _controllers) do
-    (Cgroups.layout().v2 != nil or Cgroups.announce("no cgroup v2")) and Cgroups.offers?([])
+  # Without a cgroup there is nobody who could know what the shim's orphans belong to.
+  for mechanism <- Cgroups.mechanisms() -- [:none], shape <- Trees.shapes() do
+    @tag :cgroup
+    @tag shape: shape, mechanism: mechanism
+    test "#{shape} is gone when spawner_and_shim_killed, with #{mechanism}", cell do
+      if Trees.possible?(cell.shape) and Cgroups.provides?(cell.mechanism) do
+        prove(:spawner_and_shim_killed, cell.shape, Cgroups.options(cell.mechanism))
+      end
+    end
   end
-
-  defp offers?(:cgroup_v1, controllers) do
-    (Cgroups.layout().v1 != [] or Cgroups.announce("no cgroup v1")) and
-      Cgroups.offers?(controllers)
-  end
-
-  defp options(:none, _controllers), do: []
-
-  defp options(_v, controllers),
-    do: [cgroup_base: Cgroups.base(), cgroup_controllers: controllers]
 
   defp prove(death, shape, opts) do
     token = Trees.token()
-    # The same program of the same user, outside: it must not notice anything.
-    control = Port.open({:spawn_executable, Trees.program("child")}, [:binary, :exit_status])
-    assert_receive {^control, {:data, "ready\n"}}, 60_000
+    control = Trees.control()
     before = counts()
 
     die(death, shape, token, opts)
@@ -77,35 +68,18 @@ defmodule MuonTrap.DeathPaths.OwnerAndHelperTest do
            "left: #{inspect(Trees.carrying(token))}"
 
     assert Trees.eventually(fn -> MuonTrap.list() == [] end)
-    assert Trees.eventually(fn -> no_helper_left?() end)
     assert Trees.eventually(fn -> counts() == before end), inspect({before, counts()})
-
-    {:os_pid, control_pid} = Port.info(control, :os_pid)
-    refute_received {^control, {:exit_status, _}}
-    Trees.kill(control_pid, "KILL")
-    assert_receive {^control, {:exit_status, _}}, 60_000
+    assert Trees.end_control(control)
     refute_received {:muontrap, _, _}
     refute_received {:muontrap_gone, _}
   end
 
-  # The spawner's children are shims; those of a killed spawner have found another parent, and are told
-  # by the tokens.
-  defp no_helper_left? do
-    case Nif.spawner_pid() do
-      nil -> true
-      pid -> Trees.children(pid) == []
-    end
-  end
-
+  # Those of a killed spawner have found another parent, and are told by the tokens.
   defp counts do
     # The connection to the spawner, which may be there or not.
     spawner = if Nif.spawner_pid(), do: 2, else: 0
-
-    %{
-      descriptors: length(File.ls!("/proc/self/fd")) - spawner,
-      threads: length(File.ls!("/proc/self/task")),
-      cgroups: Cgroups.groups()
-    }
+    {_of_spawner, counts} = Map.pop!(Counts.now(), :spawner_descriptors)
+    %{counts | descriptors: counts.descriptors - spawner}
   end
 
   # An owner that does as it is told once its tree stands.
@@ -221,6 +195,15 @@ defmodule MuonTrap.DeathPaths.OwnerAndHelperTest do
     send(owner, :next)
     assert_receive {:event, {:lost, {:shim, "", :died}, []}}, 60_000
     # The owner hears of it when nothing is left.
+    assert Trees.carrying(token) == []
+    assert_receive {:DOWN, ^monitor, :process, ^owner, :normal}, 60_000
+  end
+
+  defp die(:spawner_and_shim_killed, shape, token, opts) do
+    {owner, monitor, os_pid} = owner(shape, token, opts)
+    Trees.kill([Nif.spawner_pid(), Trees.parent(os_pid)], "KILL")
+    send(owner, :next)
+    assert_receive {:event, {:lost, {:shim, "", :died}, []}}, 60_000
     assert Trees.carrying(token) == []
     assert_receive {:DOWN, ^monitor, :process, ^owner, :normal}, 60_000
   end

@@ -21,7 +21,7 @@ defmodule MuonTrap.Stress.RandomTest do
   @moduletag timeout: :infinity
 
   @at_once 200
-  @spawner_killed_every_ms 2_000..6_000
+  @spawner_killed_every_ms 100..300
   # Of so many actions one is looked after in /proc, which takes as long as many.
   @looked_after 100
 

@@ -33,6 +33,35 @@ defmodule MuonTrap.Cgroups do
     layout
   end
 
+  @typedoc "What contains a tree, beside the subreapers."
+  @type mechanism :: :none | :cgroup_v1 | :cgroup_v2
+
+  @doc "The mechanisms of the death paths."
+  @spec mechanisms() :: [mechanism()]
+  def mechanisms, do: [:none, :cgroup_v1, :cgroup_v2]
+
+  @doc "The controllers to ask for, so that the groups are of this version where there are both."
+  @spec controllers(mechanism()) :: [String.t()]
+  def controllers(:cgroup_v1), do: ["memory"]
+  def controllers(_mechanism), do: []
+
+  @doc "Whether this machine provides a mechanism; says so if not."
+  @spec provides?(mechanism()) :: boolean()
+  def provides?(:none), do: true
+
+  def provides?(:cgroup_v1),
+    do: (layout().v1 != [] or announce("no cgroup v1")) and offers?(controllers(:cgroup_v1))
+
+  def provides?(:cgroup_v2),
+    do: (layout().v2 != nil or announce("no cgroup v2")) and offers?()
+
+  @doc "The options for a command to be contained by a mechanism."
+  @spec options(mechanism()) :: keyword()
+  def options(:none), do: []
+
+  def options(mechanism),
+    do: [cgroup_base: base(), cgroup_controllers: controllers(mechanism)]
+
   @doc "Whether groups with these controllers can be made here; says so if not."
   @spec offers?([String.t()]) :: boolean()
   def offers?(controllers \\ []) do

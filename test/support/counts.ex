@@ -35,21 +35,26 @@ defmodule MuonTrap.Counts do
   @doc "The counts of this moment."
   @spec now() :: map()
   def now do
-    %{
+    children = System.pid() |> String.to_integer() |> Trees.children()
+
+    Map.merge(spawner(Nif.spawner_pid()), %{
       descriptors: length(File.ls!("/proc/self/fd")),
       threads: length(File.ls!("/proc/self/task")),
-      zombies: System.pid() |> String.to_integer() |> Trees.children() |> Enum.filter(&zombie?/1),
-      shims: Trees.children(Nif.spawner_pid()),
-      spawner_descriptors: length(File.ls!("/proc/#{Nif.spawner_pid()}/fd")),
+      zombies: Enum.filter(children, &Trees.zombie?/1),
       cgroups: Cgroups.groups()
-    }
+    })
   end
 
-  defp zombie?(pid) do
-    case File.read("/proc/#{pid}/status") do
-      {:ok, status} -> status =~ ~r/^State:\tZ/m
-      {:error, _gone} -> false
-    end
+  defp spawner(nil), do: %{shims: [], spawner_descriptors: 0}
+
+  defp spawner(pid) do
+    descriptors =
+      case File.ls("/proc/#{pid}/fd") do
+        {:ok, names} -> length(names)
+        {:error, _gone} -> 0
+      end
+
+    %{shims: Trees.children(pid), spawner_descriptors: descriptors}
   end
 
   @doc "The resident memory of a process."

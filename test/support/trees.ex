@@ -83,21 +83,28 @@ defmodule MuonTrap.Trees do
 
   @doc "The processes that carry a token, zombies not among them."
   @spec carrying(String.t()) :: [pos_integer()]
-  def carrying(token) do
+  def carrying(token), do: for({pid, _environment} <- environments(token), do: pid)
+
+  @doc "The same with their environments."
+  @spec environments(String.t()) :: [{pos_integer(), String.t()}]
+  def environments(token) do
     for name <- File.ls!("/proc"),
         {pid, ""} <- [Integer.parse(name)],
-        {:ok, environ} <- [File.read("/proc/#{pid}/environ")],
-        String.contains?(environ, token),
-        do: pid
+        {:ok, environment} <- [File.read("/proc/#{pid}/environ")],
+        String.contains?(environment, token),
+        do: {pid, environment}
   end
 
   @doc "Waits until a condition holds. False if it does not within the bound."
-  @spec eventually((() -> boolean()), non_neg_integer()) :: boolean()
-  def eventually(condition, left_ms \\ @patience_ms) do
+  @spec eventually((() -> boolean())) :: boolean()
+  def eventually(condition),
+    do: until(condition, System.monotonic_time(:millisecond) + @patience_ms)
+
+  defp until(condition, deadline) do
     cond do
       condition.() -> true
-      left_ms <= 0 -> false
-      true -> receive(after: (@interval_ms -> eventually(condition, left_ms - @interval_ms)))
+      System.monotonic_time(:millisecond) > deadline -> false
+      true -> receive(after: (@interval_ms -> until(condition, deadline)))
     end
   end
 
@@ -114,6 +121,51 @@ defmodule MuonTrap.Trees do
     case File.read("/proc/#{pid}/task/#{pid}/children") do
       {:ok, list} -> list |> String.split() |> Enum.map(&String.to_integer/1)
       {:error, _gone} -> []
+    end
+  end
+
+  @doc "Whether a process has ended and was not waited for."
+  @spec zombie?(pos_integer()) :: boolean()
+  def zombie?(pid) do
+    case File.read("/proc/#{pid}/status") do
+      {:ok, status} -> status =~ ~r/^State:\tZ/m
+      {:error, _gone} -> false
+    end
+  end
+
+  @doc "A command as the first process of a PID namespace, with a `/proc` of it."
+  @spec in_pid_namespace([String.t()]) :: [String.t()]
+  def in_pid_namespace(command), do: ["unshare", "--pid", "--fork", "--mount-proc" | command]
+
+  @doc "The program of the direct shape, of the same user but in no tree: it must not notice anything."
+  @spec control() :: port()
+  def control do
+    control = Port.open({:spawn_executable, program("child")}, [:binary, :exit_status])
+
+    receive do
+      {^control, {:data, "ready\n"}} -> control
+    after
+      @patience_ms -> raise "the control process does not start"
+    end
+  end
+
+  @doc "Ends it. False if something else has."
+  @spec end_control(port()) :: boolean()
+  def end_control(control) do
+    {:os_pid, pid} = Port.info(control, :os_pid) || {:os_pid, nil}
+
+    lives? =
+      receive do
+        {^control, {:exit_status, _status}} -> false
+      after
+        0 -> true
+      end
+
+    if lives? do
+      kill(pid, "KILL")
+      receive(do: ({^control, {:exit_status, 137}} -> true))
+    else
+      false
     end
   end
 

@@ -1,17 +1,20 @@
 # SPDX-FileCopyrightText: 2026 The muontrap authors
 # SPDX-License-Identifier: Apache-2.0
 
-# The VM that test/death_paths/vm_test.exs ends: starts a tree of each shape, says so, and obeys.
+# The VM that MuonTrap.VMDeath ends: starts a tree of each shape, says so, and obeys.
 #
-# Arguments: the token, the base of the cgroups or "none", then the shapes.
+# Arguments: the token, the base of the cgroups or "none", their controllers with commas in between, then the
+# shapes.
 
-[token, base | shapes] = System.argv()
-opts = if base == "none", do: [], else: [cgroup_base: base]
+[token, base, controllers | shapes] = System.argv()
+controllers = String.split(controllers, ",", trim: true)
+opts = if base == "none", do: [], else: [cgroup_base: base, cgroup_controllers: controllers]
 main = self()
 
 owners =
   for shape <- shapes do
     spawn(fn ->
+      token = MuonTrap.VMDeath.shape_token(token, shape)
       running = MuonTrap.Trees.start(String.to_existing_atom(shape), token, opts)
       send(main, {:stands, MuonTrap.Nif.info(running.handle).os_pid})
       receive(do: (:never -> running))
@@ -33,6 +36,9 @@ case IO.gets("") do
 
   "stop\n" ->
     :init.stop()
+
+  "abort\n" ->
+    :erlang.halt(:abort)
 
   "purge and halt\n" ->
     purge.()

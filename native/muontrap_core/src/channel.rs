@@ -68,7 +68,9 @@ pub fn send<T: Serialize>(
     } else if bytes.len() <= MESSAGE_MAX_BYTES {
         memfd = File::from(memfd_create(c"muontrap", MFdFlags::MFD_CLOEXEC)?);
         memfd.write_all_at(&bytes[1..], 0).map_err(errno_of)?;
-        raw.push(memfd.as_raw_fd());
+        // First, so that it arrives even where there is no room for all: then the receiver knows at least
+        // what it cannot do.
+        raw.insert(0, memfd.as_raw_fd());
         &[IN_MEMFD]
     } else {
         return Err(Errno::E2BIG);
@@ -121,10 +123,10 @@ fn take<T: DeserializeOwned>(socket: BorrowedFd<'_>, flags: MsgFlags) -> nix::Re
     let decoded = match buffer[..length] {
         _ if flags.contains(ReturnFlags::TRUNC) => None,
         [INLINE, ref bytes @ ..] => postcard::from_bytes(bytes).ok(),
-        [IN_MEMFD] if !stripped => descriptors.pop().and_then(|memfd| {
-            let bytes = read_whole(&File::from(memfd))?;
-            postcard::from_bytes(&bytes).ok()
-        }),
+        [IN_MEMFD] if !descriptors.is_empty() => {
+            let memfd = File::from(descriptors.remove(0));
+            read_whole(&memfd).and_then(|bytes| postcard::from_bytes(&bytes).ok())
+        }
         _ => None,
     };
     Ok(match decoded {

@@ -52,6 +52,9 @@ pub enum Request {
     Settle {
         /// The command.
         id: CommandId,
+        /// Its cgroups. The spawner that had the shim has emptied them; if that is dead too, the one that
+        /// is asked never knew them.
+        cgroup: Cgroup,
     },
 }
 

@@ -16,6 +16,7 @@ use muontrap_core::channel;
 use muontrap_core::failure::{Failure, Reason, Step};
 use muontrap_core::pidfd::PidFd;
 use muontrap_core::protocol::{CommandId, Order, Outcome};
+use muontrap_core::spec::Cgroup;
 use muontrap_core::window::Window;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
@@ -130,7 +131,7 @@ pub(crate) struct Command {
     pub(crate) id: CommandId,
     pub(crate) owner: LocalPid,
     pub(crate) words: Vec<Vec<u8>>,
-    pub(crate) cgroups: Vec<Vec<u8>>,
+    pub(crate) cgroup: Cgroup,
     pub(crate) grace: Duration,
     pub(crate) since: Instant,
     spawner: AtomicU64,
@@ -149,7 +150,7 @@ pub(crate) struct Description {
     pub(crate) id: CommandId,
     pub(crate) owner: LocalPid,
     pub(crate) words: Vec<Vec<u8>>,
-    pub(crate) cgroups: Vec<Vec<u8>>,
+    pub(crate) cgroup: Cgroup,
     pub(crate) grace: Duration,
     pub(crate) window_bytes: usize,
     pub(crate) announce: bool,
@@ -180,7 +181,7 @@ impl Command {
             id: description.id,
             owner: description.owner,
             words: description.words,
-            cgroups: description.cgroups,
+            cgroup: description.cgroup,
             grace: description.grace,
             since: Instant::now(),
             spawner: AtomicU64::new(0),

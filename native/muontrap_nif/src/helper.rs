@@ -14,6 +14,7 @@ use muontrap_core::channel::{self, Received};
 use muontrap_core::failure::{Failure, Reason, Step};
 use muontrap_core::pidfd::PidFd;
 use muontrap_core::protocol::{Reply, Request};
+use muontrap_core::spec::Cgroup;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::MsgFlags;
@@ -79,7 +80,7 @@ pub(crate) fn start(
         match send(&spawner, request, descriptors, patience) {
             Ok(()) => return Ok(true),
             Err(Errno::EAGAIN) => return Ok(false),
-            Err(Errno::EPIPE | Errno::ECONNRESET) if tries > 0 => forget(spawner.generation),
+            Err(Errno::EPIPE | Errno::ECONNRESET) if tries > 0 => lose(spawner.generation),
             Err(Errno::E2BIG) => return Err(Failure::new(Step::Exec, "arguments", Errno::E2BIG)),
             Err(errno) => return Err(Failure::new(Step::Spawner, "request", errno)),
         }
@@ -107,11 +108,11 @@ fn send(
     }
 }
 
-/// Sends a request that must not wait to one spawner. False if that one is gone.
-pub(crate) fn ask(generation: u64, request: &Request) -> bool {
-    find(generation).is_some_and(|spawner| {
-        channel::send(spawner.socket.as_fd(), request, &[], MsgFlags::MSG_DONTWAIT).is_ok()
-    })
+/// Sends a request that must not wait to one spawner. `EAGAIN`: it does not keep up; `EPIPE` or
+/// `ECONNRESET`: it is gone.
+pub(crate) fn ask(generation: u64, request: &Request) -> nix::Result<()> {
+    let spawner = find(generation).ok_or(Errno::EPIPE)?;
+    channel::send(spawner.socket.as_fd(), request, &[], MsgFlags::MSG_DONTWAIT)
 }
 
 /// The next message of one spawner, if there is one.
@@ -127,10 +128,16 @@ pub(crate) fn hear(generation: u64) -> Option<Received<Reply>> {
     }
 }
 
-/// One spawner died.
+/// One spawner died, as the reactor has heard.
 pub(crate) fn forget(generation: u64) {
     let mut current = lock(&CURRENT);
     current.take_if(|spawner| spawner.generation == generation);
+}
+
+/// One spawner died before the reactor could hear of it, and now it never will: the socket goes.
+pub(crate) fn lose(generation: u64) {
+    forget(generation);
+    reactor::spawner_lost(generation);
 }
 
 /// Continues a spawner that may have been stopped, and asks it for a sign of life.
@@ -141,7 +148,7 @@ pub(crate) fn nudge(generation: u64) {
             let _ = process.signal(libc::SIGCONT);
         }
         // No command has the number 0, so there is nothing to settle but the question.
-        ask(generation, &Request::Settle { id: 0 });
+        let _ = ask(generation, &Request::Settle { id: 0, cgroup: Cgroup::default() });
     }
 }
 
@@ -153,6 +160,12 @@ pub(crate) fn kill_if_silent(generation: u64) {
     {
         let _ = process.signal(libc::SIGKILL);
     }
+}
+
+/// The generation of the spawner that there is, after it was started if there was none, which takes
+/// milliseconds.
+pub(crate) fn ensure() -> Result<u64, Failure> {
+    current().map(|spawner| spawner.generation)
 }
 
 /// The process id of the spawner, None while there is none.

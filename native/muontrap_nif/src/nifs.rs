@@ -166,9 +166,9 @@ fn list(env: Env<'_>) -> Vec<Term<'_>> {
 
 fn describe<'a>(env: Env<'a>, command: &Command) -> Term<'a> {
     let state = command.lock();
-    let words = |list: &[Vec<u8>]| -> Vec<Term<'a>> {
-        list.iter().map(|bytes| binary(env, bytes)).collect()
-    };
+    let words: Vec<Term<'a>> = command.words.iter().map(|word| binary(env, word)).collect();
+    let cgroup: Vec<Term<'a>> =
+        command.cgroup.groups.iter().map(|group| binary(env, &group.path)).collect();
     let uptime_ms = u64::try_from(command.since.elapsed().as_millis()).unwrap_or(u64::MAX);
     map(
         env,
@@ -176,8 +176,8 @@ fn describe<'a>(env: Env<'a>, command: &Command) -> Term<'a> {
             (atoms::id(), command.id.encode(env)),
             (atoms::owner(), command.owner.encode(env)),
             (atoms::os_pid(), state.pid.filter(|_| state.phase == Phase::Running).encode(env)),
-            (atoms::command(), words(&command.words).encode(env)),
-            (atoms::cgroup(), words(&command.cgroups).encode(env)),
+            (atoms::command(), words.encode(env)),
+            (atoms::cgroup(), cgroup.encode(env)),
             (atoms::uptime_ms(), uptime_ms.encode(env)),
             (atoms::stdout_bytes(), state.outputs[0].bytes.encode(env)),
             (atoms::stderr_bytes(), state.outputs[1].bytes.encode(env)),

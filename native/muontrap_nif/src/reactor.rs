@@ -30,6 +30,8 @@ const START_PATIENCE: [Duration; 2] = [Duration::from_secs(3), Duration::from_se
 /// How long a shim may take beyond twice its grace: before it is woken, killed, and given up.
 const STOP_PATIENCE: [Duration; 3] =
     [Duration::from_millis(500), Duration::from_secs(8), Duration::from_secs(20)];
+/// How long a spawner that does not keep up is left alone.
+const SETTLE_PAUSE: Duration = Duration::from_millis(5);
 /// How many reads one command gets before the others have their turn.
 const TURN: usize = 16;
 
@@ -70,6 +72,7 @@ impl Source {
 enum Task {
     OwnerGone(CommandId),
     Pump(CommandId),
+    SpawnerLost(u64),
     WatchStart(CommandId),
     WatchStop(CommandId, Duration),
 }
@@ -156,6 +159,11 @@ pub(crate) fn pump_later(id: CommandId) {
     hand_over(Task::Pump(id));
 }
 
+/// The spawner of this generation is dead.
+pub(crate) fn spawner_lost(generation: u64) {
+    hand_over(Task::SpawnerLost(generation));
+}
+
 /// A command was handed to the spawner: see to it that it is heard of.
 pub(crate) fn watch_start(id: CommandId) {
     hand_over(Task::WatchStart(id));
@@ -187,7 +195,12 @@ struct Timer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum About {
     Start,
-    Stop { since: Instant, grace: Duration },
+    Stop {
+        since: Instant,
+        grace: Duration,
+    },
+    /// The spawner could not be asked yet.
+    Settle,
 }
 
 struct Turn {
@@ -257,6 +270,7 @@ impl Turn {
                 turn.pump(command, state);
             }),
             Task::Pump(id) => self.with(id, |turn, command, state| turn.pump(command, state)),
+            Task::SpawnerLost(generation) => self.lose_spawner(generation),
             Task::WatchStart(id) => self.set_timer(id, About::Start, 0),
             Task::WatchStop(id, grace) => self.set_timer(id, About::stop(grace), 0),
         }
@@ -306,10 +320,29 @@ impl Turn {
             // The program dies with its shim (PDEATHSIG), except where it gained privileges.
             let _ = pidfd.signal(libc::SIGKILL);
         }
-        if helper::ask(command.spawner(), &Request::Settle { id: command.id }) {
-            self.set_timer(command.id, About::stop(Duration::ZERO), 2);
-        } else {
-            self.conclude(command, state, Terminal::lost(Reason::Died, Vec::new()));
+        self.set_timer(command.id, About::stop(Duration::ZERO), 2);
+        self.settle(command, state);
+    }
+
+    /// Has a spawner look after what a shim left: its own, or if that is dead too another one, which knows
+    /// of it only what is in its cgroups.
+    fn settle(&mut self, command: &Arc<Command>, state: &mut State) {
+        let id = command.id;
+        let request = Request::Settle { id, cgroup: command.cgroup.clone() };
+        let mut asked = helper::ask(command.spawner(), &request);
+        if matches!(asked, Err(Errno::EPIPE | Errno::ECONNRESET)) {
+            helper::lose(command.spawner());
+            if !command.cgroup.groups.is_empty()
+                && let Ok(spawner) = helper::ensure()
+            {
+                command.claim(spawner);
+                asked = helper::ask(spawner, &request);
+            }
+        }
+        match asked {
+            Ok(()) => {}
+            Err(Errno::EAGAIN) => self.set_timer(id, About::Settle, 0),
+            Err(_) => self.conclude(command, state, Terminal::lost(Reason::Died, Vec::new())),
         }
     }
 
@@ -384,14 +417,13 @@ impl Turn {
         }
     }
 
-    /// Running commands go on under their shims. Those without a shim have nobody left.
+    /// Running commands go on under their shims. What dead shims left is another spawner's now.
     fn lose_spawner(&mut self, generation: u64) {
         helper::forget(generation);
         for command in registry::all() {
             let mut state = command.lock();
             if command.spawner() == generation && state.phase == Phase::Settling {
-                let terminal = Terminal::lost(Reason::Died, Vec::new());
-                self.conclude(&command, &mut state, terminal);
+                self.settle(&command, &mut state);
             }
         }
     }
@@ -411,6 +443,8 @@ impl Turn {
             (About::Start, _) if state.phase != Phase::Starting => return,
             (About::Start, 0) => helper::nudge(spawner),
             (About::Start, _) => helper::kill_if_silent(spawner),
+            (About::Settle, _) if state.phase != Phase::Settling => return,
+            (About::Settle, _) => return self.settle(&command, &mut state),
             (About::Stop { .. }, _) if state.phase == Phase::Over => return,
             (About::Stop { .. }, 0) => drop(helper::ask(spawner, &Request::Wake { id })),
             (About::Stop { .. }, 1) => drop(helper::ask(spawner, &Request::Kill { id })),
@@ -436,6 +470,7 @@ impl About {
             About::Start => {
                 START_PATIENCE.get(step).and_then(|&after| Instant::now().checked_add(after))
             }
+            About::Settle => Instant::now().checked_add(SETTLE_PAUSE),
             About::Stop { since, grace } => {
                 // A shim that slept through the order still gives the program its whole grace.
                 let grace = if step == 0 { grace } else { grace.saturating_mul(2) };

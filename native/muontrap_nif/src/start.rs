@@ -89,7 +89,7 @@ pub(crate) fn start(
             .chain(wanted.spec.args.iter())
             .map(<[u8]>::to_vec)
             .collect(),
-        cgroups: wanted.cgroup.groups.iter().map(|group| group.path.clone()).collect(),
+        cgroup: wanted.cgroup.clone(),
         grace: wanted.grace,
         window_bytes,
         announce: wanted.announce,

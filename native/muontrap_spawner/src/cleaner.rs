@@ -11,10 +11,12 @@ use muontrap_core::spec::Cgroup;
 
 /// How long emptying and removing may take.
 const DEADLINE: Duration = Duration::from_secs(10);
+/// How long a shim that is being killed may take to let go of them.
+const DYING: Duration = Duration::from_secs(1);
 
 /// Runs in the child. False if something is left.
 pub(crate) fn run(cgroup: &Cgroup) -> bool {
-    let created = Created::adopt(cgroup);
+    let created = Created::adopt(cgroup, Instant::now() + DYING);
     let deadline = Instant::now() + DEADLINE;
     created.empty(deadline) && created.remove(deadline).is_empty()
 }

@@ -3,7 +3,7 @@
 
 //! The spawner's loop: requests in, shims out, orphans killed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -56,6 +56,9 @@ pub(crate) struct Spawner {
     unsettled: Vec<CommandId>,
     /// Since when there may be orphans.
     orphaned: Option<Instant>,
+    /// Orphans that could not be killed. They are ours until they end, and nobody waits for them again.
+    given_up: HashSet<i32>,
+    /// Those of them that the last sweep gave up.
     survivors: Vec<i32>,
 }
 
@@ -67,6 +70,7 @@ impl Spawner {
             wards: HashMap::new(),
             unsettled: Vec::new(),
             orphaned: None,
+            given_up: HashSet::new(),
             survivors: Vec::new(),
         }
     }
@@ -127,7 +131,10 @@ impl Spawner {
             }
             Ok(Received::Message(Request::Wake { id }, _)) => self.wake(id, None),
             Ok(Received::Message(Request::Kill { id }, _)) => self.wake(id, Some(WAKE_MARGIN)),
-            Ok(Received::Message(Request::Settle { id }, _)) => {
+            Ok(Received::Message(Request::Settle { id, cgroup }, _)) => {
+                if !self.wards.values().any(|ward| ward.id() == id) {
+                    self.clean(id, &cgroup);
+                }
                 self.unsettled.push(id);
                 self.settle();
             }
@@ -173,6 +180,7 @@ impl Spawner {
         while let Reaped::Child(pid, status) = reap() {
             let Some(ward) = self.wards.remove(&pid) else {
                 // An orphan; its children are ours now.
+                self.given_up.remove(&pid);
                 self.orphaned.get_or_insert_with(Instant::now);
                 continue;
             };
@@ -208,16 +216,21 @@ impl Spawner {
 
     fn kill_orphans(&mut self) {
         let Some(since) = self.orphaned else { return };
-        let sweep = tree::signal(libc::SIGKILL, |pid| self.wards.contains_key(&pid));
+        let sweep = tree::signal(libc::SIGKILL, |pid| self.is_spared(pid));
         self.reap();
         // What counts is who is there after reaping. A process that died while the sweep looked at it has
         // handed its children to us unseen.
-        let left = tree::children(|pid| self.wards.contains_key(&pid));
+        let left = tree::children(|pid| self.is_spared(pid));
         if left.is_empty() || sweep.is_hopeless() || since.elapsed() > ORPHAN_MARGIN {
             // What is out of reach now is reaped when it ends.
             self.orphaned = None;
+            self.given_up.extend(&left);
             self.survivors = left;
         }
+    }
+
+    fn is_spared(&self, pid: i32) -> bool {
+        self.wards.contains_key(&pid) || self.given_up.contains(&pid)
     }
 
     fn settle(&mut self) {

@@ -7,6 +7,7 @@ use std::ffi::{CString, OsStr};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -67,15 +68,20 @@ pub fn create(cgroup: &Cgroup) -> Result<Created, Failure> {
 
 impl Created {
     /// What a dead shim left of these groups, for the spawner. What cannot be shown to be the
-    /// shim's, by its mark or its name, and what another shim holds is not in it.
-    pub fn adopt(cgroup: &Cgroup) -> Self {
-        Self {
-            places: cgroup
-                .groups
-                .iter()
-                .filter_map(|group| Place::left(&path(&group.path)))
-                .collect(),
-        }
+    /// shim's, by its mark or its name, is not in it, nor what another shim holds.
+    ///
+    /// A shim that is being killed may have its locks for a moment after its socket is closed: blocks
+    /// until it has none, or until the deadline.
+    pub fn adopt(cgroup: &Cgroup, deadline: Instant) -> Self {
+        let left = |group: &Group| loop {
+            match Place::left(&path(&group.path)) {
+                Err(Errno::EWOULDBLOCK) if Instant::now() < deadline => {
+                    sleep(Duration::from_millis(1));
+                }
+                left => return left.ok(),
+            }
+        };
+        Self { places: cgroup.groups.iter().filter_map(left).collect() }
     }
 
     /// The files to write a "0" into to enter the groups.
@@ -132,19 +138,24 @@ impl Place {
         }
     }
 
-    /// A group that a dead shim left, if that can be shown and nobody else has it.
-    pub(super) fn left(path: &Path) -> Option<Self> {
-        let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+    /// A group that a dead shim left. `ENOENT`: that cannot be shown; `EWOULDBLOCK`: somebody has it.
+    pub(super) fn left(path: &Path) -> nix::Result<Self> {
+        let place = Self::new(path.to_owned());
         let made = match Mark::of(path) {
             Some(Mark::Made) => true,
             Some(Mark::Found) => false,
-            None if FreshName::parse(name).is_some() => true,
-            _ => return None,
+            None if place.is_fresh() => true,
+            _ => return Err(Errno::ENOENT),
         };
-        let lock = Lock::take(path).ok()?;
+        let lock = Lock::take(path)?;
         // What was there before and what the program made cannot be told apart any more.
         let kept = if made { vec![] } else { subtree(path).split_off(1) };
-        Some(Self { made, claimed: true, kept, lock: Some(lock), ..Self::new(path.to_owned()) })
+        Ok(Self { made, claimed: true, kept, lock: Some(lock), ..place })
+    }
+
+    /// Whether its name is one that no other command of any VM has.
+    fn is_fresh(&self) -> bool {
+        self.path.file_name().and_then(OsStr::to_str).and_then(FreshName::parse).is_some()
     }
 
     fn make(&mut self, mount: &Path, names: &[&OsStr], enable: &[String]) -> Result<(), Failure> {
@@ -184,6 +195,11 @@ impl Place {
         }
         let lock = match Lock::take(&self.path) {
             Ok(lock) => Some(lock),
+            // A fresh name is nobody else's: a sweep has found it without a lock and is removing it.
+            Err(Errno::EWOULDBLOCK) if self.is_fresh() => {
+                sleep(Duration::from_millis(1));
+                return Err(failure(Step::CgroupCreate, &self.path, Errno::ENOENT));
+            }
             Err(Errno::EWOULDBLOCK) => {
                 self.made = false;
                 return refuse(Reason::ForeignProcesses);
@@ -203,7 +219,7 @@ impl Place {
             }
             // Its shim is dead, or it would have the lock.
             let left = Mark::of(&self.path).filter(|_| lock.is_some());
-            self.made = left.is_some_and(|mark| mark != Mark::Found);
+            self.made = self.is_fresh() || left.is_some_and(|mark| mark != Mark::Found);
             if matches!(left, Some(Mark::Made | Mark::Found)) {
                 let left = Created { places: vec![Self::new(self.path.clone())] };
                 left.empty(Instant::now() + TAKEOVER);

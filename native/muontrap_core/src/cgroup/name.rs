@@ -33,7 +33,7 @@ pub struct FreshName {
 
 impl FreshName {
     /// A name for a command of this process. Without `/proc` it names no process that could be
-    /// looked for, and is never swept.
+    /// looked for.
     pub fn new(id: u64) -> Self {
         let pid = nix::unistd::getpid().as_raw();
         Self {
@@ -57,13 +57,11 @@ impl FreshName {
         (prefix == PREFIX && parsed.to_string() == name).then_some(parsed)
     }
 
-    /// Whether the VM is known to be dead. Of a VM in another PID namespace nothing is known.
-    fn is_orphaned(&self) -> bool {
+    /// Whether the VM is known to live. Of a VM in another PID namespace nothing is known.
+    fn is_alive(&self) -> bool {
         let comparable = self.pid > 0 && pid_namespace() == Some(self.pid_namespace);
-        // Without `/proc` everything would look dead.
-        let visible = Stat::of(nix::unistd::getpid().as_raw()).is_some();
         let alive = |stat: Stat| stat.start_time == self.start_time && !stat.is_dead();
-        comparable && visible && !Stat::of(self.pid).is_some_and(alive)
+        comparable && Stat::of(self.pid).is_some_and(alive)
     }
 }
 
@@ -85,12 +83,15 @@ pub struct Swept {
 
 /// Kills and removes the groups in this directory whose VM and shim are dead. Blocks for up to two
 /// seconds for each group.
+///
+/// That a shim is dead is known by its lock, in whatever PID namespace it was. The VM, if it is known to live,
+/// has its spawner look after what a shim left.
 pub fn sweep(base: &Path) -> Vec<Swept> {
     let entries = fs::read_dir(base).into_iter().flatten().flatten();
     let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
     names
-        .filter(|name| FreshName::parse(name).is_some_and(|name| name.is_orphaned()))
-        .filter_map(|name| Place::left(&base.join(name)))
+        .filter(|name| FreshName::parse(name).is_some_and(|name| !name.is_alive()))
+        .filter_map(|name| Place::left(&base.join(name)).ok())
         .map(|place| {
             let path = place.path.clone();
             let created = Created { places: vec![place] };
@@ -135,13 +136,10 @@ mod tests {
     }
 
     #[test]
-    fn only_a_vm_known_to_be_dead_is_orphaned() {
+    fn a_vm_is_known_by_its_pid_its_start_and_its_namespace() {
         let own = FreshName::new(1);
-        assert!(!own.is_orphaned(), "it is this process");
-        assert!(
-            FreshName { start_time: own.start_time + 1, ..own }.is_orphaned(),
-            "the pid was used again"
-        );
-        assert!(!FreshName { pid_namespace: 1, start_time: 0, ..own }.is_orphaned(), "who knows");
+        assert!(own.is_alive(), "it is this process");
+        assert!(!FreshName { start_time: own.start_time + 1, ..own }.is_alive(), "used again");
+        assert!(!FreshName { pid_namespace: 1, ..own }.is_alive(), "who knows");
     }
 }

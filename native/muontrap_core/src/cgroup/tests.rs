@@ -3,8 +3,10 @@
 
 //! The life of groups, in every hierarchy of the machine in which groups can be made.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -76,8 +78,8 @@ fn a_group_with_other_processes_is_refused_and_left_alone() {
         eventually("their program", || super::group::is_populated(&group));
         let failure = create(&place.cgroup("theirs")).expect_err("refused");
         assert_eq!((failure.step, failure.reason), (Step::CgroupCreate, Reason::ForeignProcesses));
-        Created::adopt(&place.cgroup("theirs")).kill();
-        Created::adopt(&place.cgroup("theirs")).remove(soon());
+        Created::adopt(&place.cgroup("theirs"), Instant::now()).kill();
+        Created::adopt(&place.cgroup("theirs"), Instant::now()).remove(soon());
         assert!(theirs.is_running());
         drop(theirs);
         for path in [&group.join("below"), &group, &place.base] {
@@ -94,7 +96,10 @@ fn a_group_is_of_one_command_at_a_time() {
             let failure = create(&place.cgroup(name)).expect_err(name);
             assert_eq!(failure.reason, Reason::ForeignProcesses, "{name}");
         }
-        assert!(Created::adopt(&place.cgroup("one")).places.is_empty(), "its shim lives");
+        assert!(
+            Created::adopt(&place.cgroup("one"), Instant::now()).places.is_empty(),
+            "its shim lives"
+        );
         assert_eq!(first.remove(soon()), []);
         drop(first);
         assert!(!place.base.exists());
@@ -112,7 +117,7 @@ fn what_a_dead_shim_left_is_adopted_or_taken_over() {
             let created = if takeover {
                 create(&place.cgroup("left")).expect("taken over")
             } else {
-                Created::adopt(&place.cgroup("left"))
+                Created::adopt(&place.cgroup("left"), Instant::now())
             };
             end(&created);
             assert!(!program.0.wait().expect("wait").success());
@@ -122,25 +127,29 @@ fn what_a_dead_shim_left_is_adopted_or_taken_over() {
 }
 
 #[test]
-fn only_groups_of_dead_vms_are_swept() {
+fn only_groups_whose_vm_and_shim_are_dead_are_swept() {
     for place in places() {
         let own = FreshName::new(1);
         let dead = FreshName { start_time: own.start_time + 1, ..own };
         let held = FreshName { id: 2, ..dead };
-        let other = FreshName { pid_namespace: 1, ..dead };
-        for name in [own, dead, held, other] {
+        // As a container leaves it whose first process was the VM.
+        let elsewhere = FreshName { pid_namespace: 1, ..own };
+        let held_elsewhere = FreshName { id: 2, ..elsewhere };
+        for name in [own, dead, held, elsewhere, held_elsewhere] {
             place.make(&format!("{name}/x"));
         }
-        let lock = Lock::take(&place.base.join(held.to_string())).expect("lock");
+        let locks = [held, held_elsewhere]
+            .map(|name| Lock::take(&place.base.join(name.to_string())).expect("lock"));
         let mut program = Program::inside(&[&place.base.join(dead.to_string())], "exec sleep 100");
         eventually("the program", || super::group::is_populated(&place.base));
         let swept = sweep(&place.base);
-        assert_eq!(swept.len(), 1);
-        assert_eq!(swept[0].path, place.base.join(dead.to_string()));
-        assert_eq!(swept[0].failures, []);
+        assert!(swept.iter().all(|swept| swept.failures.is_empty()), "{swept:?}");
+        let gone: HashSet<_> = swept.into_iter().map(|swept| swept.path).collect();
+        let expected = [dead, elsewhere].map(|name| place.base.join(name.to_string()));
+        assert_eq!(gone, HashSet::from(expected));
         assert!(!program.0.wait().expect("wait").success());
-        drop(lock);
-        for name in [own, held, other] {
+        drop(locks);
+        for name in [own, held, held_elsewhere] {
             fs::remove_dir(place.base.join(name.to_string()).join("x")).expect("left alone");
             fs::remove_dir(place.base.join(name.to_string())).expect("left alone");
         }
@@ -310,5 +319,35 @@ fn commands_that_share_a_base_do_not_lose_it() {
             }
         });
         assert!(!place.base.exists(), "{}", place.base.display());
+    }
+}
+
+// Between the making of a group and its lock nothing tells it from one that a container left.
+#[test]
+fn a_sweep_takes_no_group_from_a_shim_that_is_making_it() {
+    for place in places() {
+        fs::create_dir(&place.base).expect("mkdir");
+        let over = AtomicBool::new(false);
+        let failures: Vec<Failure> = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    sweep(&place.base);
+                    // Far more often than VMs start, but not for ever.
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            });
+            let failures = (0..1000).flat_map(|id| {
+                let name = FreshName { pid_namespace: 1, id, ..FreshName::new(0) };
+                match create(&place.cgroup(&name.to_string())) {
+                    Ok(created) => created.remove(soon()),
+                    Err(failure) => vec![failure],
+                }
+            });
+            let failures = failures.collect();
+            over.store(true, Ordering::Relaxed);
+            failures
+        });
+        assert_eq!(failures, []);
+        fs::remove_dir(&place.base).expect("it was there before");
     }
 }

@@ -1,0 +1,188 @@
+# SPDX-FileCopyrightText: 2026 The muontrap authors
+# SPDX-License-Identifier: Apache-2.0
+
+defmodule MuonTrap.VMDeath do
+  @moduledoc """
+  Has a VM start a tree of each shape, ends it in one way, and sees what is left.
+
+  `test/support/vm_with_trees.exs` is what runs in that VM.
+  """
+
+  import ExUnit.Assertions
+
+  alias MuonTrap.{Cgroups, Trees}
+
+  # What is done to whom: said to the VM, sent as a signal, or stopped before the VM is killed.
+  @deaths [
+    halt: {:say, "halt"},
+    init_stop: {:say, "stop"},
+    abort: {:say, "abort"},
+    purge_of_the_nif_module_then_halt: {:say, "purge and halt"},
+    purge_of_the_nif_module_then_owners_killed: {:say, "purge and kill"},
+    sigterm: {:signal, "TERM", [:vm]},
+    sigkill: {:signal, "KILL", [:vm]},
+    sigabrt: {:signal, "ABRT", [:vm]},
+    sigkill_to_vm_and_spawner: {:signal, "KILL", [:spawner, :vm]},
+    sigkill_to_vm_and_shims: {:signal, "KILL", [:vm, :shims]},
+    sigkill_to_vm_spawner_and_shims: {:signal, "KILL", [:spawner, :vm, :shims]},
+    sigstop_to_shims_then_sigkill_to_vm: {:stop, :shims},
+    sigstop_to_spawner_then_sigkill_to_vm: {:stop, :spawner}
+  ]
+
+  # The bound for all that a VM does; slow machines are no failure.
+  @patience_ms 120_000
+
+  @doc "The ways in which a VM ends. With all helpers gone too, only a cgroup tells the next VM what is left."
+  @spec deaths(:child | :first, Cgroups.mechanism()) :: [atom()]
+  def deaths(:child, :none), do: Keyword.keys(@deaths) -- [:sigkill_to_vm_spawner_and_shims]
+  def deaths(:child, _cgroup), do: Keyword.keys(@deaths)
+  # The kernel keeps signals that it has no handler for from the first process of a namespace.
+  def deaths(:first, _mechanism), do: Keyword.keys(@deaths) -- [:sigabrt]
+
+  @doc """
+  Ends a VM that is a `:child` of this one, or the `:first` process of a PID namespace. Returns what was left
+  after the bound, `nil` where the mechanism or the namespace cannot be had, which is announced:
+
+    * `:carrying` - the processes of each shape, those that were never there under `:missing`
+    * `:helpers` - spawner and shims, and zombies of the trees
+    * `:groups` - the cgroups
+    * `:control` - whether the same program, of the same user but not in the trees, lives on
+  """
+  @spec observe(atom(), Cgroups.mechanism(), :child | :first) :: map() | nil
+  def observe(death, mechanism, place) do
+    if (place == :child or Trees.possible?(:pid_namespace)) and Cgroups.provides?(mechanism) do
+      base = mechanism != :none && "#{Cgroups.base()}/#{death}-#{place}-#{mechanism}"
+      control = Trees.control()
+      left = observe(@deaths[death], mechanism, place, base)
+      Map.put(left, :control, Trees.end_control(control))
+    end
+  end
+
+  defp observe(death, mechanism, place, base) do
+    token = Trees.token()
+    shapes = for shape <- Trees.shapes(), Trees.possible?(shape), do: shape
+    args = [token, base || "none", mechanism |> Cgroups.controllers() |> Enum.join(",")]
+    port = start_vm(place, args ++ Enum.map(shapes, &to_string/1))
+    processes = port |> await_stands("") |> as_seen_here(place, port)
+    trees = carrying(token, shapes)
+
+    die(death, port, processes)
+    assert Trees.eventually(fn -> not File.exists?("/proc/#{processes.vm}") end)
+    # What lost all its helpers waits for the next VM.
+    if base && not survived?(death, place), do: sweep(base, mechanism)
+    # Not before: its programs have its standard error.
+    assert_receive {^port, {:exit_status, status}}, @patience_ms
+    if match?({:say, word} when word != "abort", death), do: assert(status == 0)
+
+    helpers = [processes.spawner | processes.shims]
+    _settled? = Trees.eventually(fn -> Trees.carrying(token) == [] end)
+    _settled? = Trees.eventually(fn -> left(token, trees, helpers, base) |> empty?() end)
+    left(token, trees, helpers, base)
+  end
+
+  # Whether helpers are there to finish the job.
+  defp survived?(_death, :first), do: false
+  defp survived?({:signal, "KILL", whom}, :child), do: not (:spawner in whom and :shims in whom)
+  defp survived?(_death, :child), do: true
+
+  defp sweep(base, mechanism) do
+    opts = [cgroup_base: base, cgroup_controllers: Cgroups.controllers(mechanism)]
+    assert {"", 0} = MuonTrap.cmd("true", [], opts)
+  end
+
+  defp left(token, trees, helpers, base) do
+    %{
+      missing: for({shape, []} <- trees, do: shape),
+      carrying: carrying(token, Map.keys(trees)),
+      helpers:
+        Enum.filter(helpers, &File.exists?("/proc/#{&1}")) ++
+          for({_shape, pids} <- trees, pid <- pids, Trees.zombie?(pid), do: pid),
+      groups: if(base, do: Enum.filter(Cgroups.groups(), &String.contains?(&1, base)), else: [])
+    }
+  end
+
+  defp empty?(left) do
+    Enum.all?(left.carrying, &match?({_shape, []}, &1)) and left.helpers == [] and
+      left.groups == []
+  end
+
+  # The processes of each shape.
+  defp carrying(token, shapes) do
+    environments = Trees.environments(token)
+
+    Map.new(shapes, fn shape ->
+      token = shape_token(token, shape)
+      {shape, for({pid, text} <- environments, String.contains?(text, token), do: pid)}
+    end)
+  end
+
+  @doc "The token of one tree."
+  @spec shape_token(String.t(), atom() | String.t()) :: String.t()
+  def shape_token(token, shape), do: "#{token}-#{shape}-end"
+
+  defp start_vm(place, args) do
+    script = Path.expand("vm_with_trees.exs", __DIR__)
+    ebin = Application.app_dir(:muontrap, "ebin")
+    vm = [System.find_executable("elixir"), "-pa", ebin, script | args]
+    [command | args] = if place == :first, do: Trees.in_pid_namespace(vm), else: vm
+
+    # A VM that is aborted must not write a dump of itself.
+    Port.open({:spawn_executable, System.find_executable(command)}, [
+      :binary,
+      :exit_status,
+      :stderr_to_stdout,
+      args: args,
+      env: [{~c"ERL_CRASH_DUMP_BYTES", ~c"0"}]
+    ])
+  end
+
+  defp await_stands(port, output) do
+    case Regex.run(~r/^stands (.*)\n/m, output) do
+      [_line, numbers] ->
+        [vm, spawner | shims] = numbers |> String.split() |> Enum.map(&String.to_integer/1)
+        %{vm: vm, spawner: spawner, shims: shims}
+
+      nil ->
+        receive do
+          {^port, {:data, data}} -> await_stands(port, output <> data)
+          {^port, {:exit_status, status}} -> flunk("the VM ended with #{status}: #{output}")
+        after
+          @patience_ms -> flunk("the VM says only: #{output}")
+        end
+    end
+  end
+
+  defp as_seen_here(processes, :child, _port), do: processes
+
+  # It says the numbers that they have in its namespace.
+  defp as_seen_here(processes, :first, port) do
+    {:os_pid, unshare} = Port.info(port, :os_pid)
+    [vm] = Trees.children(unshare)
+    {:ok, namespace} = File.read_link("/proc/#{vm}/ns/pid")
+
+    here =
+      for name <- File.ls!("/proc"),
+          {pid, ""} <- [Integer.parse(name)],
+          File.read_link("/proc/#{pid}/ns/pid") == {:ok, namespace},
+          {:ok, status} <- [File.read("/proc/#{pid}/status")],
+          [_all, there] <- [Regex.run(~r/^NSpid:.*\t(\d+)$/m, status)],
+          into: %{},
+          do: {String.to_integer(there), pid}
+
+    %{
+      vm: Map.fetch!(here, processes.vm),
+      spawner: Map.fetch!(here, processes.spawner),
+      shims: Enum.map(processes.shims, &Map.fetch!(here, &1))
+    }
+  end
+
+  defp die({:say, word}, port, _processes), do: Port.command(port, word <> "\n")
+
+  defp die({:signal, signal, whom}, _port, processes),
+    do: whom |> Enum.flat_map(&List.wrap(processes[&1])) |> Trees.kill(signal)
+
+  defp die({:stop, whom}, _port, processes) do
+    Trees.kill(processes[whom], "STOP")
+    Trees.kill(processes.vm, "KILL")
+  end
+end

@@ -16,6 +16,7 @@ for place <- [:child, :first],
     use ExUnit.Case
 
     @moduletag :death_paths
+    @moduletag place: place, death: death, mechanism: mechanism
     if mechanism != :none, do: @moduletag(:cgroup)
 
     setup_all do

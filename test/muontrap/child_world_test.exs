@@ -135,6 +135,7 @@ defmodule MuonTrap.ChildWorldTest do
     assert parse(output)["Cpus_allowed_list"] == own("Cpus_allowed_list")
   end
 
+  @tag :privileged
   test "has as many descriptors as its VM, be they few or very many" do
     ebin = Application.app_dir(:muontrap, "ebin")
 

@@ -41,7 +41,7 @@ defmodule MuonTrap.DeathPaths.OwnerAndHelperTest do
     @tag death: death, shape: shape, mechanism: mechanism
     test "#{shape} is gone when #{death}, with #{mechanism}", cell do
       if Trees.possible?(cell.shape) and Cgroups.provides?(cell.mechanism) do
-        prove(cell.death, cell.shape, Cgroups.options(cell.mechanism))
+        prove(cell.death, cell.shape, Cgroups.contained_by(cell.mechanism))
       end
     end
   end
@@ -52,7 +52,7 @@ defmodule MuonTrap.DeathPaths.OwnerAndHelperTest do
     @tag shape: shape, mechanism: mechanism
     test "#{shape} is gone when spawner_and_shim_killed, with #{mechanism}", cell do
       if Trees.possible?(cell.shape) and Cgroups.provides?(cell.mechanism) do
-        prove(:spawner_and_shim_killed, cell.shape, Cgroups.options(cell.mechanism))
+        prove(:spawner_and_shim_killed, cell.shape, Cgroups.contained_by(cell.mechanism))
       end
     end
   end

@@ -56,10 +56,10 @@ defmodule MuonTrap.Cgroups do
     do: (layout().v2 != nil or announce("no cgroup v2")) and offers?()
 
   @doc "The options for a command to be contained by a mechanism."
-  @spec options(mechanism()) :: keyword()
-  def options(:none), do: []
+  @spec contained_by(mechanism()) :: keyword()
+  def contained_by(:none), do: []
 
-  def options(mechanism),
+  def contained_by(mechanism),
     do: [cgroup_base: base(), cgroup_controllers: controllers(mechanism)]
 
   @doc "Whether groups with these controllers can be made here; says so if not."

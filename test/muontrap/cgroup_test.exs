@@ -405,16 +405,19 @@ defmodule MuonTrap.CgroupTest do
   test "groups of a dead VM are swept at the first start, and no others" do
     if offers?() do
       base = path("sweep")
-      ["muontrap", namespace, pid, start, id] = String.split(MuonTrap.Nif.cgroup_name(1), "-")
+      own = MuonTrap.Nif.cgroup_name(1)
+      ["muontrap", namespace, pid, start, id] = String.split(own, "-")
       dead = "muontrap-#{namespace}-#{pid}-#{String.to_integer(start) + 1}-#{id}"
-      other = "muontrap-1-#{pid}-#{String.to_integer(start) + 1}-#{id}"
+      of_a_container = "muontrap-1-#{pid}-#{start}-#{id}"
       {:ok, plan} = Cgroup.plan(options(cgroup_path: base))
       directory = hd(plan.groups).path
-      for name <- [dead, other], do: File.mkdir_p!(Path.join(directory, name))
+      gone = [dead, of_a_container]
+      kept = [own, "of-somebody-else"]
+      for name <- gone ++ kept, do: File.mkdir_p!(Path.join(directory, name))
 
       assert {"", 0} = MuonTrap.cmd("true", [], cgroup_base: base)
-      refute File.exists?(Path.join(directory, dead))
-      File.rmdir!(Path.join(directory, other))
+      for name <- gone, do: refute(File.exists?(Path.join(directory, name)))
+      for name <- kept, do: File.rmdir!(Path.join(directory, name))
       File.rmdir!(directory)
       if root?(), do: File.rmdir(Path.dirname(directory))
     end

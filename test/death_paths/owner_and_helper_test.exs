@@ -60,6 +60,8 @@ defmodule MuonTrap.DeathPaths.OwnerAndHelperTest do
   defp prove(death, shape, opts) do
     token = Trees.token()
     control = Trees.control()
+    # A shim of before exits a moment after its last word.
+    assert Trees.eventually(fn -> match?(%{shims: [], zombies: []}, counts()) end)
     before = counts()
 
     die(death, shape, token, opts)

@@ -33,7 +33,7 @@ for place <- [:child, :first],
       end
     end
 
-    test "no helper, zombie or cgroup is left then, and nobody else is touched", %{left: left} do
+    test "no helper and no cgroup is left then, and nobody else is touched", %{left: left} do
       if left, do: assert(%{helpers: [], groups: [], control: true} = left)
     end
   end

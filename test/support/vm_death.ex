@@ -44,7 +44,7 @@ defmodule MuonTrap.VMDeath do
   after the bound, `nil` where the mechanism or the namespace cannot be had, which is announced:
 
     * `:carrying` - the processes of each shape, those that were never there under `:missing`
-    * `:helpers` - spawner and shims, and zombies of the trees
+    * `:helpers` - spawner and shims
     * `:groups` - the cgroups
     * `:control` - whether the same program, of the same user but not in the trees, lives on
   """
@@ -68,13 +68,13 @@ defmodule MuonTrap.VMDeath do
 
     die(death, port, processes)
     assert Trees.eventually(fn -> not File.exists?("/proc/#{processes.vm}") end)
+    helpers = [processes.spawner | processes.shims]
     # What lost all its helpers waits for the next VM.
-    if base && not survived?(death, place), do: sweep(base, mechanism)
+    if base && not survived?(death, place), do: sweep(base, mechanism, helpers)
     # Not before: its programs have its standard error.
     assert_receive {^port, {:exit_status, status}}, @patience_ms
     if match?({:say, word} when word != "abort", death), do: assert(status == 0)
 
-    helpers = [processes.spawner | processes.shims]
     _settled? = Trees.eventually(fn -> Trees.carrying(token) == [] end)
     _settled? = Trees.eventually(fn -> left(token, trees, helpers, base) |> empty?() end)
     left(token, trees, helpers, base)
@@ -85,7 +85,9 @@ defmodule MuonTrap.VMDeath do
   defp survived?({:signal, "KILL", whom}, :child), do: not (:spawner in whom and :shims in whom)
   defp survived?(_death, :child), do: true
 
-  defp sweep(base, mechanism) do
+  defp sweep(base, mechanism, helpers) do
+    # Their locks are theirs to the end.
+    assert Trees.eventually(fn -> alive(helpers) == [] end)
     opts = [cgroup_base: base, cgroup_controllers: Cgroups.controllers(mechanism)]
     assert {"", 0} = MuonTrap.cmd("true", [], opts)
   end
@@ -94,12 +96,14 @@ defmodule MuonTrap.VMDeath do
     %{
       missing: for({shape, []} <- trees, do: shape),
       carrying: carrying(token, Map.keys(trees)),
-      helpers:
-        Enum.filter(helpers, &File.exists?("/proc/#{&1}")) ++
-          for({_shape, pids} <- trees, pid <- pids, Trees.zombie?(pid), do: pid),
+      helpers: alive(helpers),
       groups: if(base, do: Enum.filter(Cgroups.groups(), &String.contains?(&1, base)), else: [])
     }
   end
+
+  # To reap those that have ended is up to whoever inherits from the VM.
+  defp alive(helpers),
+    do: Enum.filter(helpers, &(File.exists?("/proc/#{&1}") and not Trees.zombie?(&1)))
 
   defp empty?(left) do
     Enum.all?(left.carrying, &match?({_shape, []}, &1)) and left.helpers == [] and

@@ -47,11 +47,15 @@ lay_out() { # SHARE ROOT DIR EXCHANGE
   mount --bind "$4" "$1/exchange"
 }
 
-# One of the processors that this process may run on.
-any_processor() {
+# Sets processor to one that this process may run on and that no other machine has, if there is such.
+take_processor() {
   local list part
   list=$(sed -n 's/^Cpus_allowed_list:[[:space:]]*//p' /proc/self/status)
-  for part in ${list//,/ }; do seq "${part%-*}" "${part#*-}"; done | shuf -n 1
+  for processor in $(for part in ${list//,/ }; do seq "${part%-*}" "${part#*-}"; done | shuf); do
+    # Held as long as the machine runs.
+    exec 8>"$cache/processor-$processor"
+    ! flock -n 8 || return 0
+  done
 }
 
 run_uml() {
@@ -60,7 +64,8 @@ run_uml() {
   [ "$mode" != v2 ] || args+=(cgroup_no_v1=all)
   # A process namespace: when its first process ends, all the others do. On one
   # processor: they take turns anyhow, and waking one on another is far slower.
-  timeout -k 5 "$limit" taskset -c "$(any_processor)" unshare --mount --pid --fork --kill-child bash -euc "$(declare -f lay_out)"'
+  take_processor
+  timeout -k 5 "$limit" taskset -c "$processor" unshare --mount --pid --fork --kill-child bash -euc "$(declare -f lay_out)"'
     at=$1 initrd=$2
     lay_out "$at/share" "$3" "$4" "$5"
     shift 5

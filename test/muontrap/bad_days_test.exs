@@ -200,55 +200,6 @@ defmodule MuonTrap.BadDaysTest do
     end
   end
 
-  test "a spawner that is stopped is woken" do
-    assert {"", 0} = MuonTrap.cmd("true", [])
-    Trees.kill(Nif.spawner_pid(), "STOP")
-    assert {"x\n", 0} = MuonTrap.cmd("echo", ["x"])
-  end
-
-  @tag :cgroup
-  test "a spawner that stays silent is replaced, and what runs goes on" do
-    daemon = start_supervised!({MuonTrap.Daemon, ["sleep", ["1000"]]})
-    program = MuonTrap.Daemon.os_pid(daemon)
-    spawner = Nif.spawner_pid()
-
-    # Nothing but SIGKILL gets through to a frozen process.
-    if group = freeze(spawner) do
-      error = assert_raise Error, fn -> MuonTrap.cmd("true", []) end
-      assert %{step: :shim, reason: :died} = error
-      assert {"x\n", 0} = MuonTrap.cmd("echo", ["x"])
-      assert Nif.spawner_pid() != spawner
-      assert Trees.eventually(fn -> not File.exists?("/proc/#{spawner}") end)
-      assert MuonTrap.Daemon.os_pid(daemon) == program
-      assert Trees.eventually(fn -> File.rmdir(group) == :ok end)
-    end
-  end
-
-  # The group in which it is frozen.
-  defp freeze(pid) do
-    if Cgroups.offers?([]) and (Cgroups.layout().v2 != nil or Cgroups.announce("no cgroup v2")) do
-      # Not in the base, which is not there between two commands.
-      group = Path.join(Cgroups.layout().v2.mount, frozen())
-      File.mkdir!(group)
-      on_exit(fn -> File.write(Path.join(group, "cgroup.freeze"), "0") end)
-
-      with :ok <- File.write(Path.join(group, "cgroup.procs"), "#{pid}"),
-           :ok <- File.write(Path.join(group, "cgroup.freeze"), "1") do
-        frozen? = fn -> File.read!(Path.join(group, "cgroup.events")) =~ "frozen 1" end
-        assert Trees.eventually(frozen?)
-        group
-      else
-        {:error, reason} ->
-          File.rmdir!(group)
-          Cgroups.announce("the spawner cannot be frozen: #{reason}")
-      end
-    end
-  end
-
-  defp frozen do
-    if Cgroups.root?(), do: Cgroups.base() <> "-frozen", else: Path.join(Cgroups.base(), "frozen")
-  end
-
   test "a shim that is killed at any moment of the start leaves nothing" do
     parent = self()
     {"", 0} = MuonTrap.cmd("true", [])

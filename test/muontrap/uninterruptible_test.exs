@@ -11,7 +11,7 @@ defmodule MuonTrap.UninterruptibleTest do
 
   import ExUnit.CaptureLog
 
-  alias MuonTrap.{Cgroups, Counts, Error, Trees}
+  alias MuonTrap.{Counts, Error, Freezer, Trees}
 
   @moduletag timeout: 180_000
 
@@ -19,37 +19,7 @@ defmodule MuonTrap.UninterruptibleTest do
   @margin_ms 5_000
   @bound_ms 30_000
 
-  setup do
-    case Enum.find(Cgroups.layout().v1, &("freezer" in &1.controllers)) do
-      nil ->
-        Cgroups.announce("no freezer of cgroup v1")
-        %{freezer: nil}
-
-      %{mount: mount} ->
-        freezer = Path.join(mount, "muontrap-test-#{System.pid()}-frozen")
-
-        with {:error, reason} <- File.mkdir(freezer),
-             do: Cgroups.announce("#{freezer}: #{reason}")
-
-        on_exit(fn ->
-          thaw(freezer)
-          assert Trees.eventually(fn -> File.rmdir(freezer) in [:ok, {:error, :enoent}] end)
-        end)
-
-        %{freezer: if(File.dir?(freezer), do: freezer)}
-    end
-  end
-
   setup do: Counts.unchanged()
-
-  defp freeze(freezer, pid) do
-    File.write!(Path.join(freezer, "cgroup.procs"), "#{pid}")
-    state = Path.join(freezer, "freezer.state")
-    File.write!(state, "FROZEN")
-    assert Trees.eventually(fn -> File.read!(state) == "FROZEN\n" end)
-  end
-
-  defp thaw(freezer), do: File.write(Path.join(freezer, "freezer.state"), "THAWED")
 
   # A command in a task, and its program once it runs.
   defp start(fun) do
@@ -66,13 +36,11 @@ defmodule MuonTrap.UninterruptibleTest do
     {div(us, 1000), result}
   end
 
-  test "is named in the result and the log, and the next commands do not wait for it", context do
-    if freezer = context.freezer do
-      {task, pid} =
-        start(fn -> MuonTrap.run("sleep", ["1000"], timeout: 500, delay_to_sigkill: 10) end)
+  test "is named in the result and the log, and the next commands do not wait for it" do
+    {task, pid} =
+      start(fn -> MuonTrap.run("sleep", ["1000"], timeout: 500, delay_to_sigkill: 10) end)
 
-      freeze(freezer, pid)
-
+    if group = Freezer.freeze(:v1, pid) do
       {result, log} = with_log(fn -> Task.await(task, @bound_ms) end)
       assert %{status: :timeout, os_pid: ^pid, survivors: [^pid]} = result
       assert result.duration_ms >= @margin_ms
@@ -80,18 +48,18 @@ defmodule MuonTrap.UninterruptibleTest do
       assert File.exists?("/proc/#{pid}")
 
       assert {"x\n", 0} = MuonTrap.cmd("echo", ["x"])
-      thaw(freezer)
+      Freezer.thaw(group)
       # SIGKILL was only waiting.
       assert Trees.eventually(fn -> not File.exists?("/proc/#{pid}") end)
     end
   end
 
   # It was named for all the commands after it whose shims died, and each of them waited for it.
-  test "is a survivor of its own command alone when shims die", context do
-    if freezer = context.freezer do
-      {task, pid} = start(fn -> lost(fn -> MuonTrap.run("sleep", ["1000"]) end) end)
-      shim = Trees.parent(pid)
-      freeze(freezer, pid)
+  test "is a survivor of its own command alone when shims die" do
+    {task, pid} = start(fn -> lost(fn -> MuonTrap.run("sleep", ["1000"]) end) end)
+    shim = Trees.parent(pid)
+
+    if group = Freezer.freeze(:v1, pid) do
       Trees.kill(shim, "KILL")
       {error, log} = with_log(fn -> Task.await(task, @bound_ms) end)
       assert %Error{step: :shim, reason: :died} = error
@@ -112,7 +80,7 @@ defmodule MuonTrap.UninterruptibleTest do
       refute log =~ "cannot be killed"
       assert ms < @margin_ms
       assert File.exists?("/proc/#{pid}")
-      thaw(freezer)
+      Freezer.thaw(group)
       assert Trees.eventually(fn -> not File.exists?("/proc/#{pid}") end)
     end
   end

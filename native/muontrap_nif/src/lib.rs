@@ -7,9 +7,9 @@
 //! much output is under way. The owner holds it by a resource, `handle::Handle`. One thread, the
 //! `reactor`, waits for all commands at once; `helper` talks to the spawner.
 //!
-//! Who takes which lock: the state of a command, then nothing else but the kernel and `enif_send`. The
-//! spawner's lock and the registry's are leaves too: none is held while another is taken, except that
-//! starting holds the spawner's while it forks it.
+//! Who takes which lock: the state of a command comes first; under it the registry's and the spawner's may
+//! be taken, which are leaves. Starting a spawner holds its lock for the milliseconds that takes: on a
+//! dirty scheduler, or on the reactor if both helpers of a command with a cgroup were killed.
 
 mod atoms;
 mod command;

@@ -71,13 +71,14 @@ defmodule MuonTrap.VMDeath do
     helpers = [processes.spawner | processes.shims]
     # What lost all its helpers waits for the next VM.
     if base && not survived?(death, place), do: sweep(base, mechanism, helpers)
-    # Not before: its programs have its standard error.
-    assert_receive {^port, {:exit_status, status}}, @patience_ms
-    if match?({:say, word} when word != "abort", death), do: assert(status == 0)
 
     _settled? = Trees.eventually(fn -> Trees.carrying(token) == [] end)
     _settled? = Trees.eventually(fn -> left(token, trees, helpers, base) |> empty?() end)
-    left(token, trees, helpers, base)
+    left = left(token, trees, helpers, base)
+    # Not before: its programs have its standard error.
+    status = receive(do: ({^port, {:exit_status, status}} -> status), after: (10_000 -> :open))
+    if match?({:say, word} when word != "abort", death) and empty?(left), do: assert(status == 0)
+    left
   end
 
   # Whether helpers are there to finish the job.

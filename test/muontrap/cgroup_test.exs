@@ -140,7 +140,8 @@ defmodule MuonTrap.CgroupTest do
     if offers?(["pids"]) do
       opts = [cgroup_path: path("forks"), cgroup: %{pids_max: 5}]
       script = "for i in 1 2 3 4 5 6 7 8; do (sleep 100 &) & done; sleep 100"
-      {command, plan} = start("sh", ["-c", "sh -c '#{script}' 2>/dev/null; sleep 100"], opts)
+      # The last one does not fork: it is refused as well.
+      {command, plan} = start("sh", ["-c", "sh -c '#{script}' 2>/dev/null; exec sleep 100"], opts)
       eventually(fn -> Cgroup.statistics(plan)[:pids_events][:max] not in [0, nil] end)
       assert {:ended, %{survivors: [], leftovers: []}} = Command.abort(command)
     end

@@ -13,6 +13,7 @@ use nix::errno::Errno;
 
 use crate::pidfd::PidFd;
 use crate::proc::{self, Stat};
+use crate::wait;
 
 /// How many processes below the children are taken at once; each needs a descriptor for a moment.
 const BATCH: usize = 256;
@@ -29,7 +30,8 @@ pub struct Sweep {
 /// Sends a signal to every process below this one, but not to the children for which `spare` says
 /// so nor to what is below them.
 ///
-/// Processes may fork meanwhile: call it again until there is no child left.
+/// Processes may fork meanwhile: call it again until there is no child left. Without `/proc` only the children
+/// are found; the others become such when those above them are gone.
 pub fn signal(number: i32, spare: impl Fn(i32) -> bool) -> Sweep {
     let children = children(spare);
     // First the deeper ones: a parent that is gone hands its children to us, and they would be missed.
@@ -70,7 +72,8 @@ pub fn signal(number: i32, spare: impl Fn(i32) -> bool) -> Sweep {
 /// The children of this process, zombies too, but for those that `spare` names.
 pub fn children(spare: impl Fn(i32) -> bool) -> Vec<i32> {
     let own = nix::unistd::getpid().as_raw();
-    proc::children(own).unwrap_or_default().into_iter().filter(|&pid| !spare(pid)).collect()
+    let children = proc::children(own).unwrap_or_else(wait::children);
+    children.into_iter().filter(|&pid| !spare(pid)).collect()
 }
 
 impl Sweep {

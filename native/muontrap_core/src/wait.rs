@@ -38,6 +38,47 @@ pub fn reap() -> Reaped {
     }
 }
 
+/// The highest process id that any kernel gives, see PID_MAX_LIMIT in the kernel.
+const PID_MAX: i32 = if cfg!(target_pointer_width = "64") { 4_194_304 } else { 32_768 };
+
+/// Children of this process, zombies too, as waitid(2) knows them: some if there are any, and perhaps not all.
+/// For a process with one thread, where there is no `/proc` to ask.
+///
+/// Ids are given in turn, so a child has one between this process's and the newest. Only once the kernel has
+/// begun again from below each possible id has to be tried, which takes about a second.
+pub fn children() -> Vec<i32> {
+    if !is_waited_for(libc::P_ALL, 0) {
+        return Vec::new();
+    }
+    let among = |ids: std::ops::RangeInclusive<i32>| -> Vec<i32> {
+        ids.filter(|&pid| is_waited_for(libc::P_PID, pid)).collect()
+    };
+    let recent =
+        newest().map_or(Vec::new(), |newest| among(nix::unistd::getpid().as_raw()..=newest));
+    if recent.is_empty() { among(1..=PID_MAX) } else { recent }
+}
+
+/// The id of a process that is started now, and that does nothing.
+fn newest() -> Option<i32> {
+    // SAFETY: the caller has one thread, and the child does nothing but end.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        // SAFETY: _exit(2) ends the child without running anything of the parent's.
+        unsafe { libc::_exit(0) };
+    }
+    let mut status = 0;
+    // SAFETY: waitpid(2) writes to `status`, which outlives the call.
+    (pid > 0 && unsafe { libc::waitpid(pid, &mut status, 0) } == pid).then_some(pid)
+}
+
+/// Whether waitid(2) would have a child to wait for.
+fn is_waited_for(kind: libc::idtype_t, pid: i32) -> bool {
+    let mut info = std::mem::MaybeUninit::<libc::siginfo_t>::uninit();
+    let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: waitid(2) writes to `info`, which outlives the call and is not read.
+    unsafe { libc::waitid(kind, pid.unsigned_abs(), info.as_mut_ptr(), flags) == 0 }
+}
+
 /// What the children that were waited for have used.
 pub fn usage() -> Usage {
     let Ok(usage) = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_CHILDREN)
@@ -61,5 +102,22 @@ fn decode(status: i32) -> Option<Status> {
         Some(Status::Signaled(libc::WTERMSIG(status)))
     } else {
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_children_without_proc() {
+        let mut child = std::process::Command::new("sleep").arg("100").spawn().expect("sleep");
+        let pid = child.id() as i32;
+        assert!(is_waited_for(libc::P_PID, pid));
+        assert!(!is_waited_for(libc::P_PID, nix::unistd::getppid().as_raw()));
+        assert!(children().contains(&pid));
+        child.kill().expect("kill");
+        child.wait().expect("wait");
+        assert!(!is_waited_for(libc::P_PID, pid));
     }
 }

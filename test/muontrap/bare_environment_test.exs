@@ -1,0 +1,94 @@
+# SPDX-FileCopyrightText: 2026 The muontrap authors
+# SPDX-License-Identifier: Apache-2.0
+
+defmodule MuonTrap.BareEnvironmentTest do
+  @moduledoc "A VM that has next to nothing around it, as in a minimal container, still loses no program."
+
+  use ExUnit.Case
+
+  alias MuonTrap.{Cgroups, Trees}
+
+  # A tree that outlives its program, and one that has to be stopped.
+  @code ~S"""
+  background = "setsid sleep 1000 & sleep 1000 & (sleep 1000 &) & echo word"
+  {"word\n", 0} = MuonTrap.cmd("/bin/sh", ["-c", background])
+  stubborn = "trap '' TERM; setsid sleep 1000 & echo ready; while :; do sleep 1000; done"
+  opts = [timeout: 300, delay_to_sigkill: 50]
+  %{output: "ready\n", status: :timeout, survivors: []} = MuonTrap.run("/bin/sh", ["-c", stubborn], opts)
+  spawn(fn -> MuonTrap.cmd("/bin/sh", ["-c", stubborn]) end)
+  receive(after: (300 -> IO.puts("over")))
+  """
+
+  # The path of the programs is in the code of the shell, and the token the only variable.
+  defp in_a_bare_vm(prepare, code \\ @code) do
+    token = Trees.token()
+    elixir = System.find_executable("elixir")
+    ebin = Application.app_dir(:muontrap, "ebin")
+
+    script =
+      "#{prepare} exec env -i PATH=\"$PATH\" MUONTRAP_TOKEN=#{token} #{elixir} -pa #{ebin} -e \"$0\""
+
+    task =
+      Task.async(fn ->
+        System.cmd("unshare", ["--mount", "sh", "-c", script, code], stderr_to_stdout: true)
+      end)
+
+    result = Task.await(task, 50_000)
+    {result, Trees.eventually(fn -> Trees.carrying(token) == [] end)}
+  end
+
+  defp possible? do
+    match?({_, 0}, System.cmd("unshare", ["--mount", "true"], stderr_to_stdout: true)) or
+      Cgroups.announce("no mount namespace can be made")
+  end
+
+  @tag :cgroup
+  test "without HOME, SHELL and any other variable" do
+    if possible?(), do: assert({{"over\n", 0}, true} = in_a_bare_vm(""))
+  end
+
+  # Nothing of the tree was found, what it had started lived on, and nobody was told.
+  @tag :cgroup
+  test "without /proc" do
+    if possible?() do
+      assert {{"over\n", 0}, true} = in_a_bare_vm("mount -t tmpfs none /proc;")
+    end
+  end
+
+  @tag :cgroup
+  test "without /proc a cgroup is refused, and nothing runs" do
+    if possible?() do
+      code = ~S"""
+      try do
+        MuonTrap.cmd("/bin/echo", ["ran"], cgroup_base: "bare")
+      rescue
+        error in MuonTrap.Error -> IO.puts("#{error.step} #{error.reason}")
+      end
+      """
+
+      assert {{"cgroup_create enoent\n", 0}, true} =
+               in_a_bare_vm("mount -t tmpfs none /proc;", code)
+    end
+  end
+
+  @tag :cgroup
+  test "with cgroups that are mounted read-only a limit is refused, and programs run without one" do
+    if possible?() and Cgroups.offers?() do
+      code = ~S"""
+      try do
+        MuonTrap.cmd("/bin/echo", ["ran"], cgroup_base: "bare")
+      rescue
+        error in MuonTrap.Error -> IO.puts("#{error.step} #{error.reason}")
+      end
+
+      {"ran\n", 0} = MuonTrap.cmd("/bin/echo", ["ran"])
+      """
+
+      read_only =
+        "for at in $(cut -d' ' -f2,3 /proc/mounts | grep ' cgroup' | cut -d' ' -f1); do " <>
+          "mount -o remount,bind,ro $at; done;"
+
+      assert {{"cgroup_create erofs\n", 0}, true} = in_a_bare_vm(read_only, code)
+    end
+  end
+end

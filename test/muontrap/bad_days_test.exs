@@ -19,8 +19,11 @@ defmodule MuonTrap.BadDaysTest do
   @grab ~S"""
   # No module can be loaded without one.
   Application.load(:muontrap)
-  {:ok, modules} = :application.get_key(:muontrap, :modules)
-  :ok = :code.ensure_modules_loaded(modules ++ [ErlangError, Exception])
+
+  for application <- [:elixir, :logger, :muontrap] do
+    {:ok, modules} = :application.get_key(application, :modules)
+    :ok = :code.ensure_modules_loaded(modules)
+  end
 
   grab = fn grab, held ->
     case :file.open("/dev/null", [:raw, :read]) do

@@ -23,7 +23,8 @@ defmodule MuonTrap do
   the signal that ended the program (137 for SIGKILL), or `:timeout`.
 
   When the calling process ends, the program gets `:stop_signal`, and after `:delay_to_sigkill` everything
-  that is left gets SIGKILL. What the program leaves in the background when it exits is killed at once.
+  that is left gets SIGKILL. When the program ends by itself, what it leaves in the background may pass on the
+  output that it has, then it gets SIGKILL; `:linger` says how long it may go on instead.
 
   ## Options
 
@@ -34,7 +35,7 @@ defmodule MuonTrap do
     * `ErlangError` with the errno, as `System.cmd/3` raises it - the program cannot be executed, `:cd`
       cannot be entered, or the system is out of something: `:enoent`, `:eacces`, `:e2big`, `:emfile`, ...
     * `MuonTrap.Error` - an option that the system refuses: user, limit, cgroup; the program has not run. Or a
-      helper was killed, and the program with it: the step is `:shim`
+      helper was killed, and the program with it: the step is `:shim`. Or the native library is missing: `:nif`
 
   Processes that cannot be killed, those of another user or stuck in the kernel, are not waited for beyond
   some seconds. They are logged as an error, and the call returns. `run/3` names them in its result.
@@ -101,7 +102,8 @@ defmodule MuonTrap do
   (program and arguments), `:os_pid` (nil before the program runs and after it), `:uptime_ms`, `:stdout_bytes`,
   `:stderr_bytes`, `:unacknowledged_bytes` of `:window_bytes`, `:containment` (`:cgroup` or `:subreaper`),
   `:cgroup` (directories), `:stopping`, `:orphaned` (the owner is gone) and `:done` (the tree is gone, output is
-  left). Does not block. A program that ends within some milliseconds may never show an `:os_pid`.
+  left). Does not block a scheduler. A program that ends within some milliseconds may never show an `:os_pid`.
+  Helpers that wait for a command (`muontrap-ready` in `ps`) serve none, and are not listed.
   """
   @spec list() :: [map()]
   def list do

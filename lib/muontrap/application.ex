@@ -8,6 +8,8 @@ defmodule MuonTrap.Application do
   @impl Application
   def start(_type, _args) do
     MuonTrap.Defaults.validate!()
+    # Here, where there is somebody to read why it cannot be, and not with the first command.
+    MuonTrap.Native.ensure_loaded!()
     Supervisor.start_link([], strategy: :one_for_one, name: MuonTrap.Supervisor)
   end
 end

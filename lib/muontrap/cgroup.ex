@@ -17,11 +17,16 @@ defmodule MuonTrap.Cgroup do
   alias MuonTrap.Cgroup.{Hint, Keys, Plan, Stats, Value}
   alias MuonTrap.{Error, Nif}
 
+  # How long a base is left alone in which other VMs have groups.
+  @sweep_ms 1_000
+  @never_ms 0x7FFF_FFFF_FFFF_FFFF
+
   @doc """
   The plan for checked options; `nil` if they ask for no group.
 
   Reads the mounted hierarchies each time: the VM may have been moved. The first plan with a base also
-  removes the groups there whose VM died with all its helpers, which may take seconds.
+  removes the groups there whose VM died with all its helpers, which may take seconds. Where other VMs have
+  groups, later ones do as well, once a second at the most.
 
   ## Errors
 
@@ -156,13 +161,28 @@ defmodule MuonTrap.Cgroup do
     )
   end
 
-  # Once for each base in the life of the VM.
+  # Once for each base, and again after a while as long as there are groups of other VMs, which may have died.
   defp sweep(base) do
-    key = {__MODULE__, :swept, base}
+    due = due(base)
+    now = System.monotonic_time(:millisecond)
 
-    unless :persistent_term.get(key, false) do
-      Nif.cgroup_sweep(base)
-      :persistent_term.put(key, true)
+    if :atomics.get(due, 1) <= now do
+      # Whoever comes meanwhile need not do the same.
+      :atomics.put(due, 1, now + @sweep_ms)
+      {_swept, others?} = Nif.cgroup_sweep(base)
+      unless others?, do: :atomics.put(due, 1, @never_ms)
+    end
+  end
+
+  # When it is to be swept.
+  defp due(base) do
+    key = {__MODULE__, :sweep, base}
+
+    with nil <- :persistent_term.get(key, nil) do
+      due = :atomics.new(1, signed: true)
+      :atomics.put(due, 1, System.monotonic_time(:millisecond))
+      :persistent_term.put(key, due)
+      due
     end
   end
 

@@ -7,14 +7,16 @@ defmodule MuonTrap.Collect do
 
   import MuonTrap.Command, only: [is_terminal: 1]
 
-  alias MuonTrap.{Command, Error, Input, LineBuffer, Options, Result}
+  alias MuonTrap.{Command, Error, Input, Options, Result}
 
   @doc "Runs a checked call. Raises what `MuonTrap.cmd/3` documents."
   @spec run(Options.t()) :: Result.t()
   def run(options) do
     {acc, into} = Collectable.into(options.into)
 
-    case Command.start(options, stdio(options)) do
+    lines = if options.lines, do: :raw
+
+    case Command.start(options, stdio(options), lines: {lines, lines_of_stderr(options, lines)}) do
       {:ok, running} -> collect(running, options, acc, into)
       {:error, error} -> fail(error, options, into.(acc, :halt))
     end
@@ -23,9 +25,9 @@ defmodule MuonTrap.Collect do
   # Steps that System.cmd/3 has as well fail as it fails.
   @as_system_cmd [:lookup, :exec, :chdir, :fork, :pipe]
 
-  defp fail(%Error{step: step, reason: reason}, options, _halted) when step in @as_system_cmd do
-    :erlang.error(reason, [options.command, options.args, []])
-  end
+  # Without the arguments, which System.cmd/3 leaves in the stack trace: they may hold a secret.
+  defp fail(%Error{step: step, reason: reason}, _options, _halted) when step in @as_system_cmd,
+    do: :erlang.error(reason)
 
   defp fail(error, _options, _halted), do: raise(error)
 
@@ -42,14 +44,16 @@ defmodule MuonTrap.Collect do
     end
   end
 
+  # That which is collected apart is never cut.
+  defp lines_of_stderr(options, lines), do: if(options[:capture_stderr], do: nil, else: lines)
+
   defp collect(running, options, acc, into) do
     state = %{
       acc: acc,
       into: into,
-      buffer: if(options.lines, do: LineBuffer.new(mode: :raw)),
       # Standard error as iodata, if it is collected apart.
       stderr: if(options[:capture_stderr], do: []),
-      input: Input.new(options.input),
+      input: Input.new(options.input, running),
       timed_out: false
     }
 
@@ -60,6 +64,7 @@ defmodule MuonTrap.Collect do
       kind, reason ->
         stacktrace = __STACKTRACE__
         Command.abort(running)
+        Input.close(state.input)
         into.(acc, :halt)
         :erlang.raise(kind, reason, stacktrace)
     else
@@ -79,8 +84,14 @@ defmodule MuonTrap.Collect do
       {{stream, bytes}, running} when stream in [:stdout, :stderr] and is_binary(bytes) ->
         loop(running, deadline, put(state, stream, bytes))
 
+      {{stream, lines, _bytes}, running} when stream in [:stdout, :stderr] ->
+        loop(running, deadline, put_lines(state, lines))
+
       {:writable, running} ->
         loop(running, deadline, %{state | input: Input.write(state.input, running.handle)})
+
+      {{:input, event}, running} ->
+        loop(running, deadline, %{state | input: Input.take(state.input, event, running.handle)})
 
       {:timeout, running} ->
         Command.stop(running)
@@ -96,13 +107,8 @@ defmodule MuonTrap.Collect do
   defp put(%{stderr: stderr} = state, :stderr, bytes) when stderr != nil,
     do: %{state | stderr: [stderr | bytes]}
 
-  defp put(%{buffer: nil} = state, _stream, bytes),
+  defp put(state, _stream, bytes),
     do: %{state | acc: state.into.(state.acc, {:cont, bytes})}
-
-  defp put(state, _stream, bytes) do
-    {lines, buffer} = LineBuffer.push(state.buffer, bytes)
-    put_lines(%{state | buffer: buffer}, lines)
-  end
 
   defp put_lines(state, lines),
     do: %{state | acc: Enum.reduce(lines, state.acc, &state.into.(&2, {:cont, &1}))}
@@ -111,7 +117,7 @@ defmodule MuonTrap.Collect do
     %Result{
       status: if(state.timed_out, do: :timeout, else: Command.status(outcome)),
       exit_status: Command.exit_status(outcome.status),
-      output: finish(state),
+      output: state.into.(state.acc, :done),
       stderr: if(state.stderr, do: IO.iodata_to_binary(state.stderr)),
       os_pid: outcome.os_pid,
       timed_out: state.timed_out,
@@ -122,13 +128,6 @@ defmodule MuonTrap.Collect do
       duration_ms:
         running |> Command.duration() |> System.convert_time_unit(:native, :millisecond)
     }
-  end
-
-  defp finish(%{buffer: nil} = state), do: state.into.(state.acc, :done)
-
-  defp finish(state) do
-    state = put_lines(state, LineBuffer.flush(state.buffer))
-    state.into.(state.acc, :done)
   end
 
   defp deadline(:infinity), do: :infinity

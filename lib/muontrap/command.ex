@@ -8,13 +8,24 @@ defmodule MuonTrap.Command do
   # The process that starts a command owns it. Events come as `{:muontrap, ref, event}`; exactly one of
   # them is terminal (`{:ended, _}`, `{:failed, _}`, `{:lost, _, _}`), and it is the last.
 
-  alias MuonTrap.{Error, Nif, Signal, Telemetry}
+  alias MuonTrap.{Error, Native, Nif, Signal, Telemetry}
   require Logger
 
   @enforce_keys [:ref, :grace_ms, :program, :args, :since]
-  defstruct [:handle, :ref, :grace_ms, :program, :args, :since, :cgroup, unacknowledged: 0]
+  defstruct [
+    :handle,
+    :ref,
+    :grace_ms,
+    :program,
+    :args,
+    :since,
+    :cgroup,
+    announced?: true,
+    unacknowledged: 0
+  ]
 
-  # handle: nil before it is started; since: monotonic time of the start, in native units
+  # handle: nil before it is started; since: monotonic time of the start, in native units; announced?: whether
+  # the start was heard of, if that was asked for: nothing comes before it
   @type t :: %__MODULE__{
           handle: Nif.handle() | nil,
           ref: reference(),
@@ -23,19 +34,31 @@ defmodule MuonTrap.Command do
           args: [String.t()],
           since: integer(),
           cgroup: MuonTrap.Cgroup.Plan.t() | nil,
+          announced?: boolean(),
           unacknowledged: non_neg_integer()
         }
 
   @type terminal ::
           {:ended, map()} | {:failed, Nif.failure()} | {:lost, Nif.failure(), [integer()]}
   @type event ::
-          {:stdout | :stderr, binary()} | {:started, pos_integer()} | :writable | terminal()
+          {:stdout | :stderr, binary()}
+          | {:stdout | :stderr, [binary()], non_neg_integer()}
+          | {:started, pos_integer()}
+          | :writable
+          | {:input, MuonTrap.Input.Feeder.event()}
+          | terminal()
 
   defguard is_terminal(event)
            when is_tuple(event) and elem(event, 0) in [:ended, :failed, :lost]
 
   @doc """
-  Starts a command for the calling process. `stdio` is what becomes of its three streams.
+  Starts a command for the calling process. `stdio` is what becomes of its three streams. `more`:
+
+    * `:announce` - whether the event `:started` is wanted, before any other
+    * `:env` - variables in addition
+    * `:lines` - what standard output and standard error come as: `nil` for the bytes, `:raw` for lines that a
+      newline ends, or the longest line of a text in bytes. Lines come with the size of their chunk, which is what
+      is to be acknowledged. They share it, and keep all of it alive.
   """
   @spec start(MuonTrap.Options.t(), tuple(), keyword()) :: {:ok, t()} | {:error, Error.t()}
   def start(options, stdio, more \\ []) do
@@ -44,13 +67,14 @@ defmodule MuonTrap.Command do
       grace_ms: options.delay_to_sigkill,
       program: options.command,
       args: options.args,
+      announced?: not Keyword.get(more, :announce, false),
       since: System.monotonic_time()
     }
 
     Telemetry.start(command)
 
     with {:ok, cgroup} <- cgroup(options),
-         {:ok, handle} <- native_start(command.ref, request(options, stdio, cgroup, more)) do
+         {:ok, handle} <- Native.start(command.ref, request(options, stdio, cgroup, more)) do
       {:ok, %{command | handle: handle, cgroup: cgroup}}
     else
       {:error, error} ->
@@ -59,36 +83,16 @@ defmodule MuonTrap.Command do
     end
   end
 
-  # More than this takes too long to be copied on a normal scheduler.
-  @small_bytes 65_536
-
-  defp native_start(ref, request) do
-    started = with :busy <- try_start(ref, request), do: Nif.start(ref, request)
-
-    case started do
-      {:ok, handle} -> {:ok, handle}
-      {:error, failure} -> {:error, error(failure)}
-    end
-  end
-
-  defp try_start(ref, request) do
-    {_base, changes} = request.env
-    values = for {_name, value} when value != nil <- changes, do: value
-
-    if IO.iodata_length(request.args) + IO.iodata_length(values) > @small_bytes,
-      do: :busy,
-      else: Nif.try_start(ref, request)
-  end
-
   defp cgroup(%{cgroup_base: nil, cgroup_path: nil}), do: {:ok, nil}
   defp cgroup(options), do: MuonTrap.Cgroup.plan(options)
 
-  defp request(options, stdio, cgroup, more) do
+  @doc "All that the native part is to know of a command, the environment of this moment with it."
+  @spec request(MuonTrap.Options.t(), tuple(), MuonTrap.Cgroup.Plan.t() | nil, keyword()) :: map()
+  def request(options, stdio, cgroup, more) do
     base = if options.clear_env, do: [], else: :os.env()
 
     %{
       program: options.command,
-      search_path: System.get_env("PATH", ""),
       arg0: options.arg0,
       args: options.args,
       env: {base, options.env ++ Keyword.get(more, :env, [])},
@@ -96,8 +100,10 @@ defmodule MuonTrap.Command do
       stdio: stdio,
       stop_signal: options.stop_signal,
       grace_ms: options.delay_to_sigkill,
+      linger: options.linger,
       window_bytes: options.stdio_window,
       announce: Keyword.get(more, :announce, false),
+      lines: Keyword.get(more, :lines, {nil, nil}),
       uid: options.uid,
       gid: options.gid,
       groups: options.groups,
@@ -112,7 +118,7 @@ defmodule MuonTrap.Command do
 
   @doc """
   Handles the event before and waits for the next, until a point in monotonic milliseconds or
-  `:infinity`.
+  `:infinity`. With the terminal event nothing of the command is in the mailbox any more, nor will be.
   """
   @spec next(t(), integer() | :infinity) :: {event() | :timeout, t()}
   def next(command, deadline) do
@@ -121,24 +127,51 @@ defmodule MuonTrap.Command do
   end
 
   defp late?(_command, :infinity), do: false
-  defp late?(command, deadline), do: left(deadline) == 0 and not Nif.info(command.handle).done
 
-  defp take(%{handle: handle, ref: ref} = command, deadline) do
-    case Nif.next(handle, command.unacknowledged) do
+  # The time of a program that has ended is not over, even if the VM was stopped meanwhile and hears of both now.
+  defp late?(command, deadline), do: left(deadline) == 0 and not Nif.news?(command.handle)
+
+  # Not past the message that says so.
+  defp take(%{announced?: false} = command, deadline), do: await(command, deadline)
+
+  defp take(command, deadline) do
+    case pull(command, command.unacknowledged) do
       nil ->
-        receive do
-          {:muontrap, ^ref, event} -> {event, took(command, event)}
-        after
-          left(deadline) -> {:timeout, %{command | unacknowledged: 0}}
-        end
+        await(%{command | unacknowledged: 0}, deadline)
 
       event ->
         {event, took(command, event)}
     end
   end
 
+  defp await(command, deadline), do: await(command, deadline, left(deadline))
+
+  defp await(%{ref: ref} = command, deadline, wait_ms) do
+    receive do
+      {:muontrap, ^ref, event} -> {event, took(%{command | announced?: true}, event)}
+    after
+      wait_ms ->
+        if late?(command, deadline), do: {:timeout, command}, else: await(command, deadline, 1)
+    end
+  end
+
+  @doc """
+  Acknowledges output and takes the next event without waiting for a message, `nil` if there is none.
+
+  The terminal event is the last that the owner hears: what was sent before it was taken is dropped here.
+  """
+  @spec pull(t(), non_neg_integer()) :: event() | nil
+  def pull(%{handle: handle, ref: ref}, bytes) do
+    event = Nif.next(handle, bytes)
+    if is_terminal(event), do: flush(ref)
+    event
+  end
+
   defp took(command, {stream, bytes}) when stream in [:stdout, :stderr],
     do: %{command | unacknowledged: byte_size(bytes)}
+
+  defp took(command, {stream, _lines, bytes}) when stream in [:stdout, :stderr],
+    do: %{command | unacknowledged: bytes}
 
   defp took(command, _event), do: %{command | unacknowledged: 0}
 
@@ -160,8 +193,6 @@ defmodule MuonTrap.Command do
   defp drop(command) do
     case next(command, :infinity) do
       {event, command} when is_terminal(event) ->
-        # It was taken before what is in the mailbox.
-        flush(command.ref)
         report(command, event)
         event
 
@@ -210,10 +241,7 @@ defmodule MuonTrap.Command do
 
   @doc "A failure of the native part as an exception."
   @spec error(Nif.failure()) :: Error.t()
-  def error({step, subject, reason}) do
-    error = %Error{step: step, subject: if(subject == "", do: nil, else: subject), reason: reason}
-    MuonTrap.Cgroup.explain(error)
-  end
+  defdelegate error(failure), to: Native
 
   @doc "How the program ended, a signal by name if it has one."
   @spec status(map()) :: {:exited, 0..255} | {:signaled, Signal.t()}

@@ -39,11 +39,15 @@ defmodule MuonTrap.Defaults do
   @spec delay_to_sigkill() :: non_neg_integer()
   def delay_to_sigkill, do: fetch!(:delay_to_sigkill)
 
-  @doc "Returns the absolute path of the spawner binary."
+  @doc "Returns the absolute path of the spawner binary, as the bytes that the kernel knows it by."
   @spec spawner_path() :: Path.t()
   def spawner_path do
-    fetch!(:spawner_path) || Application.app_dir(:muontrap, "priv/muontrap_spawner")
+    fetch!(:spawner_path) || Path.join(bytes(:code.priv_dir(:muontrap)), "muontrap_spawner")
   end
+
+  # Not as Elixir does it, which makes UTF-8 of what a VM of latin1 has as one character per byte.
+  defp bytes(path),
+    do: :unicode.characters_to_binary(path, :unicode, :file.native_name_encoding())
 
   @doc """
   Checks the whole environment of the application.

@@ -43,6 +43,7 @@ defmodule MuonTrap.Error do
   # The steps of the native parts (native/muontrap_core/src/failure.rs), then those of the Daemon. A text that
   # ends in "for" is also right without its subject.
   @steps [
+    nif: "call the native library",
     pipe: "make the descriptors for",
     spawner: "reach the spawner for",
     shim: "supervise",
@@ -65,16 +66,23 @@ defmodule MuonTrap.Error do
     setgroups: "set the supplementary groups",
     setgid: "change to group",
     setuid: "change to user",
+    keyring: "make a session keyring for",
+    capabilities: "give up the capabilities of the VM for",
     no_new_privs: "set no_new_privs for",
     pdeathsig: "set the parent-death signal for",
     exec: "execute",
     kill: "kill all processes of",
     wait_for: "wait before the start of",
     ready: "see the readiness of",
+    port: "wait for the program on the TCP port",
+    watchdog: "go on without a sign of life from",
     start_timeout: "wait any longer for"
   ]
 
   @reasons [
+    not_loaded: "it is not loaded",
+    badarg: "it refused the call",
+    nif_panicked: "it met a bug of its own",
     unknown_user: "no such user",
     unknown_group: "no such group",
     root: "nothing is run as root by naming it",
@@ -84,6 +92,7 @@ defmodule MuonTrap.Error do
     no_counterpart: "this cgroup version has nothing like it",
     not_mounted: "no cgroup hierarchy is mounted",
     died: "the helper died",
+    panicked: "the helper panicked, which is a fault of muontrap's own",
     timeout: "no answer in time",
     garbage: "it sent what the protocol does not know",
     unkillable: "some of its processes survive SIGKILL",

@@ -4,69 +4,107 @@
 defmodule MuonTrap.Input do
   @moduledoc false
   # What is written to a program's standard input, piece by piece, as fast as the program reads.
+  #
+  # An enumerable is pulled by `MuonTrap.Input.Feeder`, in a process of its own: the owner never waits for it. Its
+  # pieces come as events `{:input, _}` of the command.
 
-  alias MuonTrap.Nif
+  alias MuonTrap.Input.Feeder
+  alias MuonTrap.{Command, Native, Nif}
 
   # Whatever is in the pipe beyond this is copied more than once by a retry.
   @piece_bytes 65_536
+  # What is written in a row before the owner hears of anything else, however fast the program reads.
+  @turn_bytes 1_048_576
 
-  @typedoc "The bytes to write next and where the ones after them come from; nil when all is written."
-  @type t :: {binary(), (term() -> term()) | nil} | nil
+  @enforce_keys [:ref, :waiting]
+  defstruct [:ref, :waiting, :feeder]
 
-  @doc "Prepares iodata or an enumerable of iodata."
-  @spec new(nil | iodata() | Enumerable.t()) :: t()
-  def new(nil), do: nil
+  @typedoc "The pieces to write next, and where those after them come from; nil when all is written."
+  @type t ::
+          %__MODULE__{ref: reference(), waiting: [binary()], feeder: Feeder.t() | nil} | nil
 
-  def new(input) when is_binary(input), do: {input, nil}
+  @doc "Prepares iodata or an enumerable of iodata for a command that runs."
+  @spec new(nil | iodata() | Enumerable.t(), Command.t()) :: t()
+  def new(nil, _command), do: nil
 
-  def new(input) do
-    {IO.iodata_to_binary(input), nil}
+  def new(input, %{ref: ref}) do
+    %__MODULE__{ref: ref, waiting: pieces(IO.iodata_to_binary(input))}
   rescue
     # Not iodata: an enumerable of such.
-    ArgumentError -> {"", &Enumerable.reduce(input, &1, fn piece, _acc -> {:suspend, piece} end)}
+    ArgumentError -> %__MODULE__{ref: ref, waiting: [], feeder: Feeder.start(input, ref)}
   end
+
+  defp pieces(""), do: []
+  defp pieces(bytes), do: [bytes]
+
+  @doc """
+  Takes the event `{:input, _}`: a piece, the end of the enumerable, or what it raised, which is raised here.
+  """
+  @spec take(t(), Feeder.event(), Nif.handle()) :: t()
+  def take(nil, _event, _handle), do: nil
+
+  def take(%{waiting: []} = input, {:piece, bytes}, handle),
+    do: write(%{input | waiting: [bytes]}, handle)
+
+  # Few: the feeder is not far ahead.
+  def take(input, {:piece, bytes}, _handle), do: %{input | waiting: input.waiting ++ [bytes]}
+
+  def take(input, :done, handle) do
+    close(input)
+    write(%{input | feeder: nil}, handle)
+  end
+
+  def take(_input, {:raised, kind, reason, stacktrace}, _handle),
+    do: :erlang.raise(kind, reason, stacktrace)
 
   @doc """
   Writes what there is room for. When something is left an event `:writable` will come; the end of the
   input, or a program that no longer reads it, closes the pipe.
   """
   @spec write(t(), Nif.handle()) :: t()
-  def write(nil, _handle), do: nil
+  def write(input, handle), do: write(input, handle, @turn_bytes)
 
-  def write({"", nil}, handle) do
+  defp write(nil, _handle, _turn), do: nil
+
+  defp write(%{waiting: [], feeder: nil}, handle, _turn) do
     Nif.close_stdin(handle)
     nil
   end
 
-  def write({"", more}, handle) do
-    case more.({:cont, ""}) do
-      {:suspended, piece, more} -> write({IO.iodata_to_binary(piece), more}, handle)
-      {_done_or_halted, _acc} -> write({"", nil}, handle)
-    end
+  # The next piece is on its way.
+  defp write(%{waiting: []} = input, _handle, _turn), do: input
+
+  defp write(input, _handle, turn) when turn <= 0 do
+    send(self(), {:muontrap, input.ref, :writable})
+    input
   end
 
-  def write({bytes, more}, handle) do
-    piece = binary_part(bytes, 0, min(byte_size(bytes), @piece_bytes))
+  defp write(%{waiting: [bytes | later]} = input, handle, turn) do
+    case Native.write(handle, binary_part(bytes, 0, min(byte_size(bytes), @piece_bytes))) do
+      {:ok, written} when written == byte_size(bytes) ->
+        write(wrote(%{input | waiting: later}, written), handle, turn - written)
 
-    case Nif.write(handle, piece) do
       {:ok, written} ->
-        write({binary_part(bytes, written, byte_size(bytes) - written), more}, handle)
+        rest = binary_part(bytes, written, byte_size(bytes) - written)
+        write(wrote(%{input | waiting: [rest | later]}, written), handle, turn - written)
 
       {:error, :eagain} ->
-        {bytes, more}
+        input
 
       {:error, _nobody_reads} ->
-        close({bytes, more})
+        close(input)
         nil
     end
   end
 
-  @doc "Ends an enumerable that was not read to its end, so that it can release what it holds."
-  @spec close(t()) :: :ok
-  def close({_bytes, more}) when is_function(more) do
-    more.({:halt, ""})
-    :ok
-  end
+  defp wrote(%{feeder: nil} = input, _bytes), do: input
+  defp wrote(input, bytes), do: %{input | feeder: Feeder.wrote(input.feeder, bytes)}
 
+  @doc """
+  Ends an enumerable that was not read to its end, so that it can release what it holds. No message of it
+  comes after that.
+  """
+  @spec close(t()) :: :ok
+  def close(%{feeder: feeder}) when feeder != nil, do: Feeder.stop(feeder)
   def close(_input), do: :ok
 end

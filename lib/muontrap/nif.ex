@@ -6,6 +6,8 @@ defmodule MuonTrap.Nif do
   # The functions of native/muontrap_nif, see nifs.rs there.
 
   alias MuonTrap.Defaults
+  # Compiling a module loads it, and then this has to be there.
+  Code.ensure_compiled!(Defaults)
 
   @on_load :load
 
@@ -14,16 +16,38 @@ defmodule MuonTrap.Nif do
   @typedoc "`{step, subject, reason}`"
   @type failure :: {atom(), binary(), atom()}
 
+  # What library.rs refuses an upgrade with.
+  @refusals %{
+    ~c"Library upgrade-call unsuccessful (2)." =>
+      "another build of it runs commands: end them (MuonTrap.list/0 shows them) and load it again, or " <>
+        "restart the VM",
+    ~c"Library upgrade-call unsuccessful (3)." =>
+      "an older version that cannot be replaced is loaded: restart the VM"
+  }
+
   @doc false
   def load do
+    latin1? = :file.native_name_encoding() == :latin1
     path = :filename.join(:code.priv_dir(:muontrap), ~c"muontrap_nif")
-    :erlang.load_nif(path, Defaults.spawner_path())
+
+    case :erlang.load_nif(path, {Defaults.spawner_path(), latin1?}) do
+      :ok ->
+        _ = :persistent_term.erase(__MODULE__)
+        :ok
+
+      {:error, {kind, text}} ->
+        reason = Map.get_lazy(@refusals, text, fn -> "#{text} (#{kind})" end)
+
+        # For whoever finds the module missing; the code server logs what is returned and forgets it.
+        :persistent_term.put(__MODULE__, reason)
+        {:error, reason}
+    end
   end
 
   @spec try_start(reference(), map()) :: {:ok, handle()} | :busy | {:error, failure()}
   def try_start(_ref, _request), do: :erlang.nif_error(:not_loaded)
 
-  @spec start(reference(), map()) :: {:ok, handle()} | {:error, failure()}
+  @spec start(reference(), map()) :: {:ok, handle()} | :busy | {:error, failure()}
   def start(_ref, _request), do: :erlang.nif_error(:not_loaded)
 
   @spec next(handle(), non_neg_integer()) :: nil | term()
@@ -44,11 +68,17 @@ defmodule MuonTrap.Nif do
   @spec close_stdin(handle()) :: :ok
   def close_stdin(_handle), do: :erlang.nif_error(:not_loaded)
 
+  @spec news?(handle()) :: boolean()
+  def news?(_handle), do: :erlang.nif_error(:not_loaded)
+
   @spec info(handle()) :: map()
   def info(_handle), do: :erlang.nif_error(:not_loaded)
 
   @spec list() :: [map()]
   def list, do: :erlang.nif_error(:not_loaded)
+
+  @spec predecessors(binary(), [binary()]) :: [non_neg_integer()]
+  def predecessors(_program, _args), do: :erlang.nif_error(:not_loaded)
 
   @spec notify_gone(non_neg_integer()) :: boolean()
   def notify_gone(_id), do: :erlang.nif_error(:not_loaded)
@@ -56,12 +86,15 @@ defmodule MuonTrap.Nif do
   @spec spawner_pid() :: pos_integer() | nil
   def spawner_pid, do: :erlang.nif_error(:not_loaded)
 
+  @spec ready_shims() :: non_neg_integer()
+  def ready_shims, do: :erlang.nif_error(:not_loaded)
+
   @spec cgroup_layout() :: {:ok, map()} | {:error, :file.posix()}
   def cgroup_layout, do: :erlang.nif_error(:not_loaded)
 
   @spec cgroup_name(non_neg_integer()) :: String.t()
   def cgroup_name(_id), do: :erlang.nif_error(:not_loaded)
 
-  @spec cgroup_sweep(binary()) :: [{binary(), [failure()]}]
+  @spec cgroup_sweep(binary()) :: {[{binary(), [failure()]}], boolean()}
   def cgroup_sweep(_directory), do: :erlang.nif_error(:not_loaded)
 end

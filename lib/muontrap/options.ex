@@ -44,15 +44,20 @@ defmodule MuonTrap.Options do
     {:into, [:cmd, :run], :collectable, "", "where the output goes"},
     {:lines, @calls, {:integer, 1..0x7FFF_FFFF}, nil,
      "deliver whole lines without their `\\n`, however long, instead of pieces as they come. The number, " <>
-       "there for `System.cmd/3`, is of no further meaning"},
+       "there for `System.cmd/3`, is of no further meaning. Lines that come together are parts of one binary, " <>
+       "which lives as long as one of them: `:binary.copy/1` those few of many that are kept for long"},
     {:input, @all, :input, nil,
-     "what the program reads from its standard input, then end of file; written as fast as it reads. " <>
+     "what the program reads from its standard input, then end of file; written as fast as it reads. An " <>
+       "enumerable is pulled in a process of its own, one piece ahead. It is halted when nobody needs it any " <>
+       "more; what is stuck inside then is killed after five seconds. " <>
        "Without it standard input is `/dev/null`"},
     {:stdin, [:daemon], {:one_of, [:null, :pipe]}, :null,
      "`:pipe` leaves standard input open for `MuonTrap.Daemon.write/2` and `close_stdin/1`"},
-    {:cd, @all, :string, nil, "the directory to run in"},
+    {:cd, @all, :string, nil,
+     "the directory to run in; entered with the VM's rights, or else with those of `:uid`, `:gid` and `:groups`"},
     {:env, @all, :env, [],
-     "what to change in the environment of the VM for the program; `nil` unsets a variable"},
+     "what to change in the environment of the VM for the program; `nil` unsets a variable. Names and values " <>
+       "arrive byte for byte"},
     {:clear_env, @all, :boolean, false, "start from an empty environment instead of the VM's"},
     {:arg0, @all, :string, nil, "what the program sees as its own name"},
     {:stderr_to_stdout, @all, :boolean, false,
@@ -61,19 +66,35 @@ defmodule MuonTrap.Options do
     {:capture_stderr, [:run], :boolean, false,
      "capture standard error apart from standard output, as `:stderr` of the result"},
     {:use_stdio, [:cmd, :run], :boolean, true,
-     "when `false`, the program has the VM's own standard input and output and nothing is captured"},
+     "when `false`, the program has the VM's own standard input and output and nothing is captured. " <>
+       "Terminals and pipes are opened anew for it where the VM may do that, so that neither makes the " <>
+       "other's non-blocking; sockets are shared as they are"},
     {:parallelism, @all, :boolean, nil, "accepted for `System.cmd/3`, without effect"},
     {:timeout, @calls, :timeout, :infinity,
      "milliseconds, after which the whole tree is stopped; the output so far is returned"},
     {:stdio_window, @all, :stdio_window, {Defaults, :stdio_window},
-     "how many bytes of output may be on their way unhandled before the program has to wait"},
+     "how many bytes of output may be on their way unhandled before the program has to wait. Above 64 KiB the " <>
+       "pipes of output get that size as well, up to `/proc/sys/fs/pipe-max-size`, mostly 1 MiB: a program that " <>
+       "writes much waits less often, and each of its pipes may hold that much kernel memory. All pipes of a user " <>
+       "without privileges share `/proc/sys/fs/pipe-user-pages-soft`, mostly 64 MiB: once large pipes have used " <>
+       "that up, new ones of this user hold little, see pipe(7). A size that is refused changes nothing else"},
     {:delay_to_sigkill, @all, :delay, {Defaults, :delay_to_sigkill},
      "milliseconds from the stop signal to SIGKILL for what is left"},
+    {:linger, @all, :linger, nil,
+     "how long what the program started may go on at the most once the program has ended by itself, in " <>
+       "milliseconds; `0` kills it at once, `:infinity` waits for its end. Without it what is left may pass " <>
+       "output on: it is killed when nothing has come of it for 50 ms, and after `:delay_to_sigkill` anyway, " <>
+       "not counting what it waits for its owner. After a stop nothing lingers"},
     {:stop_signal, @all, :signal, 15, "the signal that asks the program to stop; 15 is SIGTERM"},
-    {:uid, @all, :user, nil, "run as this user"},
-    {:gid, @all, :group, nil, "run as this group"},
+    {:uid, @all, :user, nil,
+     "run as this user: with its group and groups, without capabilities of the VM, and with an empty session " <>
+       "keyring. The program may open `/dev/stdin`, `/dev/stdout` and `/dev/stderr` where they are pipes of " <>
+       "muontrap; what it inherits from the VM it may use, and open only if that is open to this user"},
+    {:gid, @all, :group, nil,
+     "run as this group. Alone it changes nothing else, but for capabilities that the VM would pass on"},
     {:groups, @all, :groups, nil,
-     "exactly these supplementary groups. Without it, those of the user in `:uid`, else the VM's"},
+     "exactly these supplementary groups. Without it, those of the user in `:uid`, else the VM's. A user that " <>
+       "the system has in root's group stays there"},
     {:umask, @all, {:integer, 0..0o777}, nil, "the file mode creation mask"},
     {:nice, @all, {:integer, -20..19}, nil, "the nice value, not an increment"},
     {:rlimits, @all, :rlimits, [],
@@ -102,15 +123,21 @@ defmodule MuonTrap.Options do
     {:logger_metadata, [:daemon], :keyword, [],
      "added to the Logger metadata `:muontrap_cmd` and `:muontrap_args`, which always win"},
     {:logger_fun, [:daemon], :logger_fun, nil,
-     "called with each line in place of Logger; the other log options have no effect then"},
+     "called with each line in place of Logger; the other log options have no effect then. Lines that come " <>
+       "together are parts of one binary of up to 16 KiB: `:binary.copy/1` those few of many that are kept for long"},
     {:exit_status_to_reason, [:daemon], {:function, 1}, nil,
-     "takes an exit status other than 0, returns the stop reason; `:error_exit_status` when not given"},
+     "takes an exit status other than 0, returns the stop reason; `:error_exit_status`, or " <>
+       "`{:oom_killed, status}`, when not given"},
     {:wait_for, [:daemon], {:function, 0}, nil, "runs before the program is started"},
     {:ready, [:daemon], :ready, nil,
      "what `start_link/3` waits for: a line of output, a TCP port that accepts, a function that " <>
        "returns true, or `READY=1` on `NOTIFY_SOCKET`"},
     {:start_timeout, [:daemon], :timeout, 30_000,
-     "milliseconds that `:ready` may take; then the start fails"}
+     "milliseconds that `:ready` may take; then the start fails. A TCP port that somebody else still holds " <>
+       "is waited for as long before the program is started"},
+    {:watchdog, [:daemon], {:integer, 1..0xFFFF_FFFF}, nil,
+     "milliseconds. With `ready: :notify`, the Daemon stops unless its program says `WATCHDOG=1` at least that " <>
+       "often once it is ready; the program finds the time in `WATCHDOG_USEC`"}
   ]
 
   @keys Enum.map(@table, &elem(&1, 0))
@@ -234,6 +261,11 @@ defmodule MuonTrap.Options do
       raise ArgumentError,
             "#{name(kind)} cannot take #{inspect(left)} together with #{inspect(right)}, got: " <>
               inspect([{left, options[left]}, {right, options[right]}])
+    end
+
+    if options[:watchdog] && options.ready != :notify do
+      raise ArgumentError,
+            "#{name(kind)} needs ready: :notify for :watchdog, got: #{inspect(options.ready)}"
     end
 
     settings = for key <- @cgroup_settings, not Enum.empty?(options[key]), do: {key, options[key]}

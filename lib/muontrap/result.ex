@@ -21,7 +21,9 @@ defmodule MuonTrap.Result do
       not ended, and `:exit_status` is that of the SIGKILL that it was sent
     * `:leftovers` - what else could not be cleaned up, as `MuonTrap.Error`
     * `:usage` - what the tree used, those processes of it that were waited for: `:user_us` and `:system_us` are
-      microseconds of CPU time, `:max_rss_bytes` is the largest resident set of any one process
+      microseconds of CPU time, `:max_rss_bytes` is the largest resident set of any one process. The
+      kernel counts what a process had before it executed its program: a program that takes less than its helper, about
+      1 MB and three times its arguments and environment, shows that
     * `:duration_ms` - milliseconds from the call to the end of the tree
 
   There are no numbers of the cgroup: it is gone by then.

@@ -7,7 +7,7 @@ defmodule MuonTrap.DeathPaths.OwnerAndHelperTest do
   the tree is left, nobody else is touched, and every count is back where it was.
   """
 
-  use ExUnit.Case
+  use MuonTrap.Case
 
   alias MuonTrap.{Cgroups, Command, Counts, Daemon, Nif, Trees}
 
@@ -36,7 +36,13 @@ defmodule MuonTrap.DeathPaths.OwnerAndHelperTest do
     :ok
   end
 
-  for mechanism <- Cgroups.mechanisms(), death <- @deaths, shape <- Trees.shapes() do
+  cells =
+    for mechanism <- Cgroups.mechanisms(),
+        death <- @deaths,
+        shape <- Trees.shapes(),
+        do: {mechanism, death, shape}
+
+  for {mechanism, death, shape} <- MuonTrap.Case.half(cells) do
     if mechanism != :none, do: @tag(:cgroup)
     @tag death: death, shape: shape, mechanism: mechanism
     test "#{shape} is gone when #{death}, with #{mechanism}", cell do
@@ -70,7 +76,7 @@ defmodule MuonTrap.DeathPaths.OwnerAndHelperTest do
            "left: #{inspect(Trees.carrying(token))}"
 
     assert Trees.eventually(fn -> MuonTrap.list() == [] end)
-    assert Trees.eventually(fn -> counts() == before end), inspect({before, counts()})
+    Counts.assert_back(before, &counts/0)
     assert Trees.end_control(control)
     refute_received {:muontrap, _, _}
     refute_received {:muontrap_gone, _}
@@ -104,7 +110,7 @@ defmodule MuonTrap.DeathPaths.OwnerAndHelperTest do
         end
       end)
 
-    assert_receive {:stands, ^owner, os_pid}, 60_000
+    assert_receive {:stands, ^owner, os_pid}
     {owner, monitor, os_pid}
   end
 
@@ -142,22 +148,22 @@ defmodule MuonTrap.DeathPaths.OwnerAndHelperTest do
 
     order = %{returns: :return, raises: :raise, exits_normally: :exit, linked_crash: :crash_link}
     send(owner, order[death])
-    assert_receive {:DOWN, ^monitor, :process, ^owner, _reason}, 60_000
+    assert_receive {:DOWN, ^monitor, :process, ^owner, _reason}
   end
 
   defp die(:killed, shape, token, opts) do
     {owner, monitor, _os_pid} = owner(shape, token, opts)
     Process.exit(owner, :kill)
-    assert_receive {:DOWN, ^monitor, :process, ^owner, :killed}, 60_000
+    assert_receive {:DOWN, ^monitor, :process, ^owner, :killed}
   end
 
   defp die(:handle_dropped, shape, token, opts) do
     {owner, monitor, _os_pid} = owner(shape, token, opts)
     send(owner, :drop)
-    assert_receive {:dropped, ^owner}, 60_000
+    assert_receive {:dropped, ^owner}
     assert Trees.eventually(fn -> Trees.carrying(token) == [] end)
     send(owner, :return)
-    assert_receive {:DOWN, ^monitor, :process, ^owner, _reason}, 60_000
+    assert_receive {:DOWN, ^monitor, :process, ^owner, _reason}
   end
 
   defp die(:timeout, shape, token, opts) do
@@ -205,17 +211,17 @@ defmodule MuonTrap.DeathPaths.OwnerAndHelperTest do
     spawner = if death == :spawner_and_shim_killed, do: [Nif.spawner_pid()], else: []
     Trees.kill(spawner ++ [Trees.parent(os_pid)], "KILL")
     send(owner, :next)
-    assert_receive {:last, {:lost, {:shim, "", :died}, []}, []}, 60_000
+    assert_receive {:last, {:lost, {:shim, "", :died}, []}, []}
     # The owner hears of it when nothing is left.
     assert Trees.carrying(token) == []
-    assert_receive {:DOWN, ^monitor, :process, ^owner, :normal}, 60_000
+    assert_receive {:DOWN, ^monitor, :process, ^owner, :normal}
   end
 
   defp die(:shim_stopped_and_owner_killed, shape, token, opts) do
     {owner, monitor, os_pid} = owner(shape, token, opts)
     Trees.kill(Trees.parent(os_pid), "STOP")
     Process.exit(owner, :kill)
-    assert_receive {:DOWN, ^monitor, :process, ^owner, :killed}, 60_000
+    assert_receive {:DOWN, ^monitor, :process, ^owner, :killed}
   end
 
   defp die(:spawner_killed_and_owner_killed, shape, token, opts) do
@@ -226,6 +232,6 @@ defmodule MuonTrap.DeathPaths.OwnerAndHelperTest do
     assert os_pid in Trees.carrying(token)
     assert {"", 0} = MuonTrap.cmd("true", [])
     Process.exit(owner, :kill)
-    assert_receive {:DOWN, ^monitor, :process, ^owner, :killed}, 60_000
+    assert_receive {:DOWN, ^monitor, :process, ^owner, :killed}
   end
 end

@@ -4,22 +4,27 @@
 # Every way in which a VM ends, with a tree of each shape in it, with each mechanism, and the VM as a child
 # and as the first process of a PID namespace. One VM is ended for all the shapes of a module.
 
-alias MuonTrap.{Cgroups, Trees, VMDeath}
+alias MuonTrap.{Cgroups, Leftovers, Trees, VMDeath}
 
-for place <- [:child, :first],
-    mechanism <- Cgroups.mechanisms(),
-    death <- VMDeath.deaths(place, mechanism) do
+deaths =
+  for place <- [:child, :first],
+      mechanism <- Cgroups.mechanisms(),
+      death <- VMDeath.deaths(place, mechanism),
+      do: {place, mechanism, death}
+
+for {place, mechanism, death} <- MuonTrap.Case.half(deaths) do
   name = Enum.map_join(["vm", place, death, mechanism], "_", &to_string/1) |> Macro.camelize()
   where = if place == :first, do: " as process 1", else: ""
 
   defmodule Module.concat(MuonTrap.DeathPaths, name <> "Test") do
-    use ExUnit.Case
+    use MuonTrap.Case
 
     @moduletag :death_paths
     @moduletag place: place, death: death, mechanism: mechanism
     if mechanism != :none, do: @moduletag(:cgroup)
 
     setup_all do
+      Leftovers.begin(inspect(__MODULE__))
       %{left: VMDeath.observe(unquote(death), unquote(mechanism), unquote(place))}
     end
 
@@ -34,7 +39,7 @@ for place <- [:child, :first],
     end
 
     test "no helper and no cgroup is left then, and nobody else is touched", %{left: left} do
-      if left, do: assert(%{helpers: [], groups: [], control: true} = left)
+      if left, do: assert(%{helpers: [], listeners: [], groups: [], control: true} = left)
     end
   end
 end

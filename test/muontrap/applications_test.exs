@@ -4,7 +4,7 @@
 defmodule MuonTrap.ApplicationsTest do
   @moduledoc "Applications of one VM that run programs, and their ends."
 
-  use ExUnit.Case
+  use MuonTrap.Case
 
   alias MuonTrap.{Counts, Daemon, Trees}
 

@@ -4,7 +4,7 @@
 defmodule MuonTrap.ChildWorldTest do
   @moduledoc "What a program finds when it starts, told by one that looks around."
 
-  use ExUnit.Case
+  use MuonTrap.Case
 
   alias MuonTrap.{Cgroups, Trees}
 

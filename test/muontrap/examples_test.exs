@@ -4,7 +4,7 @@
 defmodule MuonTrap.ExamplesTest do
   @moduledoc "The examples of README and guides are code that parses, and calls that are accepted."
 
-  use ExUnit.Case, async: true
+  use MuonTrap.Case
 
   alias MuonTrap.{Daemon, Options}
 

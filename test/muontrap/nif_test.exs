@@ -4,7 +4,7 @@
 defmodule MuonTrap.NifTest do
   @moduledoc "What becomes of commands when the code of the library is unloaded or loaded again."
 
-  use ExUnit.Case
+  use MuonTrap.Case
 
   # In a VM of its own, whose code it can take away.
   defp in_a_vm(code) do
@@ -56,6 +56,6 @@ defmodule MuonTrap.NifTest do
   test "two VMs of the same user do not meet" do
     code = @start <> @finish
     tasks = for _ <- 1..2, do: Task.async(fn -> in_a_vm(code) end)
-    for output <- Task.await_many(tasks, 120_000), do: assert(output =~ "done")
+    for output <- Task.await_many(tasks, :infinity), do: assert(output =~ "done")
   end
 end

@@ -4,7 +4,7 @@
 defmodule MuonTrap.OddBytesTest do
   @moduledoc "Every byte arrives as it was given, or is refused at the door with an error that says so."
 
-  use ExUnit.Case
+  use MuonTrap.Case
 
   import MuonTrap.Generators, only: [check: 3, list: 2, bytes: 1]
 

@@ -32,7 +32,7 @@ defmodule MuonTrap.OptionsTest do
     {:uid, [{1, 1}, {@uid_max, @uid_max}, {"bob", "bob"}, {"1000", 1000}],
      [0, -1, @uid_max + 1, "", "root", "0", "4294967295", "a\0b", :bob, nil]},
     {:gid, [{5, 5}, {"users", "users"}], [0, -1, "root", @uid_max + 1, ~c"users"]},
-    {:groups, [{[], []}, {[10, "audio", "7", 0], [10, "audio", 7, 0]}], ["audio", nil]},
+    {:groups, [{[], []}, {[10, "audio", "7"], [10, "audio", 7]}], ["audio", nil]},
     {:stop_signal, [{:sighup, 1}, {:sigkill, 9}, {64, 64}], [0, 65, :hup, "sigterm"]},
     {:umask, [{0, 0}, {0o777, 0o777}], [-1, 0o1000, "022"]},
     {:nice, [{-20, -20}, {19, 19}], [-21, 20, 1.0]},

@@ -4,16 +4,14 @@
 defmodule MuonTrap.SilentHelpersTest do
   @moduledoc "Helpers that are there and do nothing: woken, else replaced or killed, and never waited for for ever."
 
-  use ExUnit.Case
+  use MuonTrap.Case
 
   import ExUnit.CaptureLog
 
   alias MuonTrap.{Daemon, Error, Freezer, Nif, Trees}
 
-  @moduletag timeout: 180_000
-
   # A helper that only SIGKILL gets through to has some seconds, and one that nothing ends has twenty.
-  @bound_ms 60_000
+  @bound_ms 120_000
 
   defp lost(fun) do
     Task.async(fn ->
@@ -27,23 +25,58 @@ defmodule MuonTrap.SilentHelpersTest do
 
   defp os_pid(owner), do: Enum.find_value(MuonTrap.list(), &(&1.owner == owner && &1.os_pid))
 
-  # A tree that ignores SIGTERM and has a child in another session, and its shim.
-  defp tree(token) do
+  # A tree that ignores SIGTERM and has a child in another session, with a shim that is frozen before the time is
+  # over. `group` is nil where that cannot be had.
+  defp frozen(version) do
     script = "trap '' TERM; setsid sleep 1000 & wait"
-    opts = [env: [{"MUONTRAP_TOKEN", token}], timeout: 3_000, delay_to_sigkill: 10]
-    task = lost(fn -> MuonTrap.run("sh", ["-c", script], opts) end)
 
-    assert Trees.eventually(fn ->
-             length(Trees.carrying(token)) == 2 and os_pid(task.pid) != nil
-           end)
+    within_time(fn ms ->
+      token = Trees.token()
+      opts = [env: [{"MUONTRAP_TOKEN", token}], timeout: 10 * ms, delay_to_sigkill: 10]
+      task = lost(fn -> MuonTrap.run("sh", ["-c", script], opts) end)
 
-    {task, os_pid(task.pid), Trees.parent(os_pid(task.pid))}
+      stands? = fn -> length(Trees.carrying(token)) == 2 and os_pid(task.pid) != nil end
+      assert Trees.eventually(fn -> stands?.() or not Process.alive?(task.pid) end)
+      program = os_pid(task.pid)
+      shim = program && Trees.parent(program)
+
+      case shim && Freezer.freeze_in_time(version, shim, task.pid) do
+        late when late == :late or shim == nil ->
+          Task.await(task, @bound_ms) && nil
+
+        group ->
+          %{task: task, program: program, shim: shim, token: token, group: group}
+      end
+    end)
   end
 
   test "a spawner that is stopped is woken" do
     assert {"", 0} = MuonTrap.cmd("true", [])
+    Trees.none_ready()
     Trees.kill(Nif.spawner_pid(), "STOP")
     assert {"x\n", 0} = MuonTrap.cmd("echo", ["x"])
+  end
+
+  test "a spawner that is stopped is woken for what a dead shim left" do
+    assert {"", 0} = MuonTrap.cmd("true", [])
+    spawner = Nif.spawner_pid()
+    on_exit(fn -> Trees.kill(spawner, "CONT") end)
+    # The command has a shim that was ready: the spawner does not hear of it.
+    Trees.kill(spawner, "STOP")
+    token = Trees.token()
+
+    task =
+      lost(fn ->
+        MuonTrap.cmd(Trees.program("new_session"), [], env: [{"MUONTRAP_TOKEN", token}])
+      end)
+
+    assert Trees.eventually(fn ->
+             os_pid(task.pid) != nil and length(Trees.carrying(token)) == 2
+           end)
+
+    Trees.kill(Trees.parent(os_pid(task.pid)), "KILL")
+    assert %Error{step: :shim, reason: :died} = Task.await(task, @bound_ms)
+    assert Trees.carrying(token) == []
   end
 
   @tag :cgroup
@@ -51,6 +84,8 @@ defmodule MuonTrap.SilentHelpersTest do
     daemon = start_supervised!({Daemon, ["sleep", ["1000"]]})
     program = Daemon.os_pid(daemon)
     spawner = Nif.spawner_pid()
+
+    Trees.none_ready()
 
     if Freezer.freeze(:v2, spawner) do
       task = lost(fn -> MuonTrap.cmd("true", []) end)
@@ -64,10 +99,9 @@ defmodule MuonTrap.SilentHelpersTest do
 
   @tag :cgroup
   test "a shim that stays silent is killed by the spawner, and its tree with it" do
-    token = Trees.token()
-    {task, _program, shim} = tree(token)
+    %{task: task, token: token, shim: shim} = frozen = frozen(:v2)
 
-    if Freezer.freeze(:v2, shim) do
+    if frozen.group do
       assert %Error{step: :shim, reason: :died} = Task.await(task, @bound_ms)
       # The owner hears of it when nothing is left.
       assert Trees.carrying(token) == []
@@ -77,10 +111,9 @@ defmodule MuonTrap.SilentHelpersTest do
   end
 
   test "a shim that cannot even be killed is given up, its program killed, and the call returns" do
-    token = Trees.token()
-    {task, program, shim} = tree(token)
+    %{task: task, token: token, program: program, group: group} = frozen(:v1)
 
-    if group = Freezer.freeze(:v1, shim) do
+    if group do
       {error, log} = with_log(fn -> Task.await(task, @bound_ms) end)
       assert %Error{step: :shim, reason: :timeout} = error
       assert log =~ "Processes that cannot be killed: [#{program}]."

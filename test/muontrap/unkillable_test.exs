@@ -7,7 +7,7 @@ defmodule MuonTrap.UnkillableTest do
   that becomes root.
   """
 
-  use ExUnit.Case
+  use MuonTrap.Case
 
   alias MuonTrap.{Cgroups, Trees}
 
@@ -39,7 +39,7 @@ defmodule MuonTrap.UnkillableTest do
 
   bounded = fn fun ->
     {us, result} = :timer.tc(fun)
-    true = us < 30_000_000
+    true = us < 120_000_000
     result
   end
   """
@@ -123,7 +123,7 @@ defmodule MuonTrap.UnkillableTest do
     left = for pid <- running(directory), executable(pid) == {:ok, program}, do: pid
     Trees.kill(left, "KILL")
     # Not before: the survivors have the standard error of their VM.
-    assert_receive {^port, {:exit_status, 0}}, 60_000
+    assert_receive {^port, {:exit_status, 0}}
     # Not even a helper, once it has nothing to look after.
     assert Trees.eventually(fn -> running(directory) == [] end)
     {output, left}
@@ -145,7 +145,7 @@ defmodule MuonTrap.UnkillableTest do
           {^port, {:data, data}} -> await_over(port, output <> data)
           {^port, {:exit_status, status}} -> flunk("the VM ended with #{status}: #{output}")
         after
-          50_000 -> flunk("the VM says only: #{output}")
+          300_000 -> flunk("the VM says only: #{output}")
         end
     end
   end
@@ -159,12 +159,12 @@ defmodule MuonTrap.UnkillableTest do
        context do
     if possible?(context.program) do
       code = ~S"""
-      result = bounded.(fn -> MuonTrap.run(program, [], timeout: 2000, delay_to_sigkill: 10) end)
+      result = bounded.(fn -> MuonTrap.run(program, [], timeout: 5000, delay_to_sigkill: 10) end)
       %{status: :timeout, output: "ready\n", survivors: [pid], os_pid: pid} = result
       [{:start, _, _}, {:leftover, %{survivors: 1}, left}, {:stop, _, stop}] = events.(events)
       %{command: ^program, survivors: [^pid]} = left
       %{os_pid: ^pid, survivors: [^pid], stopped: true} = stop
-      {"ready\n", :timeout} = bounded.(fn -> MuonTrap.cmd(program, [], timeout: 2000) end)
+      {"ready\n", :timeout} = bounded.(fn -> MuonTrap.cmd(program, [], timeout: 5000) end)
       """
 
       assert {output, [_, _] = left} = prove(context, code)
@@ -226,7 +226,7 @@ defmodule MuonTrap.UnkillableTest do
       end
 
       for window <- [1, 1_048_576] do
-        opts = [timeout: 2000, delay_to_sigkill: 10, stdio_window: window]
+        opts = [timeout: 5000, delay_to_sigkill: 10, stdio_window: window]
         opts = [into: %MuonTrapTest.Sink{fun: last}] ++ opts
         result = bounded.(fn -> MuonTrap.run(program, ["--flood"], opts) end)
         %{status: :timeout, output: ?x, survivors: [_pid]} = result

@@ -4,12 +4,12 @@
 defmodule MuonTrap.Stress.ManyTest do
   @moduledoc "Many, one after the other and at once: every count is back where it was."
 
-  use ExUnit.Case
+  use MuonTrap.Case
 
   alias MuonTrap.{Counts, Daemon, Nif, Trees}
 
   @moduletag :stress
-  @moduletag timeout: 600_000
+  @moduletag timeout: 3_600_000
 
   setup do: Counts.unchanged()
 
@@ -25,7 +25,10 @@ defmodule MuonTrap.Stress.ManyTest do
   test "500 at once, with output" do
     results =
       1..500
-      |> Task.async_stream(&MuonTrap.cmd("seq", ["#{&1}"]), max_concurrency: 500, timeout: 300_000)
+      |> Task.async_stream(&MuonTrap.cmd("seq", ["#{&1}"]),
+        max_concurrency: 500,
+        timeout: :infinity
+      )
       |> Enum.map(fn {:ok, {output, 0}} -> output |> String.split() |> length() end)
 
     assert results == Enum.to_list(1..500)
@@ -42,14 +45,14 @@ defmodule MuonTrap.Stress.ManyTest do
             Daemon.start_link("sh", ["-c", "echo #{number}; exec sleep 1000"],
               logger_fun: &send(test, {:line, &1}),
               ready: {:output, ~r/./},
-              start_timeout: 300_000
+              start_timeout: :infinity
             )
 
           Process.unlink(daemon)
           daemon
         end,
         max_concurrency: 50,
-        timeout: 300_000
+        timeout: :infinity
       )
       |> Enum.map(fn {:ok, daemon} -> daemon end)
 
@@ -61,7 +64,7 @@ defmodule MuonTrap.Stress.ManyTest do
     assert length(MuonTrap.list()) == 1000
 
     daemons
-    |> Task.async_stream(&GenServer.stop/1, max_concurrency: 50, timeout: 300_000)
+    |> Task.async_stream(&GenServer.stop/1, max_concurrency: 50, timeout: :infinity)
     |> Stream.run()
   end
 

@@ -10,7 +10,7 @@ defmodule MuonTrap.Stress.RandomTest do
   `--seed` does it again; when it happens is never the same.
   """
 
-  use ExUnit.Case
+  use MuonTrap.Case
 
   import MuonTrap.Generators, only: [int: 1, one_of: 1, bytes: 1]
 
@@ -76,7 +76,7 @@ defmodule MuonTrap.Stress.RandomTest do
 
     # Of a spawner that was killed the shims have found another parent, and are gone with their trees.
     _settled = Counts.settled()
-    assert Trees.eventually(fn -> Counts.now() == before end), inspect({before, Counts.now()})
+    Counts.assert_back(before)
 
     done = Enum.reduce(reports, %{}, &Map.merge(&1, &2, fn _key, one, other -> one + other end))
     IO.puts(:stderr, "#{inspect(done)}, #{kills} spawners killed")
@@ -200,13 +200,13 @@ defmodule MuonTrap.Stress.RandomTest do
   defp act(:owner_killed, opts) do
     {owner, monitor} = spawn_monitor(fn -> MuonTrap.cmd("sh", ["-c", @tree], opts) end)
     receive(after: (int(0..50) -> Process.exit(owner, :kill)))
-    assert_receive {:DOWN, ^monitor, :process, ^owner, reason}, 60_000
+    assert_receive {:DOWN, ^monitor, :process, ^owner, reason}
     # Lost with its spawner, before it could be killed.
     assert reason == :killed or match?({%Error{reason: :died}, _stacktrace}, reason)
   end
 
   defp act(:daemon, opts) do
-    opts = [ready: {:output, ~r/ready/}, start_timeout: 60_000, logger_fun: &byte_size/1] ++ opts
+    opts = [ready: {:output, ~r/ready/}, start_timeout: 300_000, logger_fun: &byte_size/1] ++ opts
     Process.flag(:trap_exit, true)
 
     case Daemon.start_link("sh", ["-c", @tree], opts) do
@@ -214,7 +214,7 @@ defmodule MuonTrap.Stress.RandomTest do
         end_daemon(daemon, one_of([:stop, :signal, :kill, :shutdown]))
 
       {:error, error} ->
-        assert_receive {:EXIT, _daemon, {:shutdown, ^error}}, 60_000
+        assert_receive {:EXIT, _daemon, {:shutdown, ^error}}
         raise error
     end
   after
@@ -259,18 +259,18 @@ defmodule MuonTrap.Stress.RandomTest do
   end
 
   defp end_daemon(daemon, :stop) do
-    :ok = GenServer.stop(daemon, :normal, 60_000)
-    assert_receive {:EXIT, ^daemon, :normal}, 60_000
+    :ok = GenServer.stop(daemon, :normal, :infinity)
+    assert_receive {:EXIT, ^daemon, :normal}
   end
 
   defp end_daemon(daemon, :signal) do
     :ok = Daemon.signal(daemon, :sigkill)
-    assert_receive {:EXIT, ^daemon, :error_exit_status}, 60_000
+    assert_receive {:EXIT, ^daemon, :error_exit_status}
   end
 
   defp end_daemon(daemon, reason) do
     ended = %{kill: :killed, shutdown: :shutdown}[reason]
     Process.exit(daemon, reason)
-    assert_receive {:EXIT, ^daemon, ^ended}, 60_000
+    assert_receive {:EXIT, ^daemon, ^ended}
   end
 end

@@ -5,20 +5,21 @@ defmodule MuonTrap.Stress.SchedulersTest do
   @moduledoc """
   Others have their turn whatever the commands do.
 
-  What else runs on the machine makes single rounds bad; a fault of ours makes all of them bad. So the best
-  round counts. `bench/schedulers.exs` shows the numbers.
+  What else runs on the machine makes a timer late in single rounds; a fault of ours makes all of them bad. So
+  the best round counts there. `bench/schedulers.exs` shows the numbers.
   """
 
   use ExUnit.Case
 
-  alias MuonTrap.{Command, Nif, Options, Trees}
+  alias MuonTrap.{Command, Options, Trees}
 
   @moduletag :stress
   @moduletag timeout: 300_000
 
   @floods 100
   @rounds 5
-  @long_rounds 20
+  @call_rounds 20
+  @call_us 1_000
   @round_ms 1_000
   @timer_us 10_000
   # When owners took output without a pause in between, the timer was 300 ms late.
@@ -39,12 +40,21 @@ defmodule MuonTrap.Stress.SchedulersTest do
     assert best(&owner_that_takes/0, fn lateness -> lateness <= allowed end)
   end
 
-  for work <- [:read, :read_much, :write, :start, :list] do
-    @tag work: work
-    test "no call holds a scheduler for long: #{work}", %{work: work} do
-      assert Enum.any?(1..@long_rounds, fn _ -> long_schedules(fn -> work(work) end) == [] end)
+  # What a scheduler works, not what passes meanwhile: so nothing that others do makes a round bad, and each
+  # has to be good. The VM's own affairs are works of a scheduler as well, some milliseconds once in a while: what
+  # had a bad round is measured again, and is good if it has none then.
+  test "no call takes a scheduler more than a millisecond, in any of #{@call_rounds} rounds" do
+    costs = costs_of_calls()
+    assert map_size(costs) == 21
+    assert Enum.all?(costs, fn {_work, rounds} -> length(rounds) == @call_rounds end)
+
+    with [_ | _] = once <- bad(costs) do
+      again = costs_of_calls()
+      assert for(work <- once, work in bad(again), do: {work, costs[work], again[work]}) == []
     end
   end
+
+  defp bad(costs), do: for({work, rounds} <- costs, Enum.max(rounds) > @call_us, do: work)
 
   # True as soon as a round is good enough.
   defp best(owner, good_enough?),
@@ -111,50 +121,18 @@ defmodule MuonTrap.Stress.SchedulersTest do
     receive(do: ({^port, {:data, _bytes}} -> take_from(port)))
   end
 
-  # What the VM says of processes that hold a scheduler for more than 10 ms. It sees a call from outside: one
-  # that the kernel put aside for another program is among them.
-  defp long_schedules(work) do
-    test = self()
-    previous = :erlang.system_monitor(test, long_schedule: 10)
-    {worker, monitor} = spawn_monitor(work)
-    assert_receive {:DOWN, ^monitor, :process, ^worker, :normal}, 120_000
-    :erlang.system_monitor(previous)
-    long_schedules_of(worker, [])
-  end
+  # In a VM of its own, whose schedulers do not spin while they have nothing to do.
+  defp costs_of_calls do
+    script = Path.expand("../support/vm_with_costs.exs", __DIR__)
+    ebin = Application.app_dir(:muontrap, "ebin")
+    flags = "+sbwt none +sbwtdcpu none +sbwtdio none +S 2"
+    args = ["--erl", flags, "-pa", ebin, script, "#{@call_rounds}"]
+    {output, status} = System.cmd("elixir", args, stderr_to_stdout: true)
+    assert status == 0, output
 
-  defp long_schedules_of(worker, found) do
-    receive do
-      {:monitor, ^worker, :long_schedule, info} -> long_schedules_of(worker, [info | found])
-      {:monitor, _other, :long_schedule, _info} -> long_schedules_of(worker, found)
-    after
-      0 -> found
+    for line <- String.split(output, "\n", trim: true), into: %{} do
+      [work | rounds] = String.split(line)
+      {work, Enum.map(rounds, &String.to_integer/1)}
     end
   end
-
-  defp work(:read), do: read(10_240)
-  defp work(:read_much), do: read(0x4000_0000)
-
-  defp work(:write) do
-    # By another process, for that holds a scheduler for 40 ms from OTP 27 on.
-    input = Task.await(Task.async(fn -> :binary.copy("x", 5_000_000) end))
-    {_dropped, 0} = MuonTrap.cmd("cat", [], input: input, into: sink())
-  end
-
-  # As many bytes as a start on a normal scheduler may have.
-  defp work(:start) do
-    for _ <- 1..20, do: {"", 0} = MuonTrap.cmd("true", [String.duplicate("a", 65_000)])
-  end
-
-  defp work(:list) do
-    commands = for _ <- 1..200, do: start()
-    for _ <- 1..20, do: 200 = length(Nif.list())
-    Enum.each(commands, &Command.abort/1)
-  end
-
-  defp read(window_bytes) do
-    args = ["-c", "20000000", "/dev/zero"]
-    {_dropped, 0} = MuonTrap.cmd("head", args, stdio_window: window_bytes, into: sink())
-  end
-
-  defp sink, do: %MuonTrapTest.Sink{fun: fn _acc, _command -> [] end}
 end

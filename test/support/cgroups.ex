@@ -16,9 +16,17 @@ defmodule MuonTrap.Cgroups do
   @spec base() :: String.t() | nil
   def base do
     case System.get_env("CGROUP_DELEGATED") do
-      nil -> if root?(), do: "muontrap-test-#{System.pid()}"
+      nil -> if root?(), do: "muontrap-test-#{pid_namespace()}-#{System.pid()}"
       "/" <> _ = path -> Path.relative_to(path, layout().v2.mount)
       path -> path
+    end
+  end
+
+  # Two VMs that have the same pid in different namespaces share the hierarchies.
+  defp pid_namespace do
+    case File.read_link("/proc/self/ns/pid") do
+      {:ok, "pid:" <> inode} -> String.trim(inode, "[") |> String.trim("]")
+      {:error, _no_proc} -> "0"
     end
   end
 
@@ -142,9 +150,9 @@ defmodule MuonTrap.Cgroups do
     end
   end
 
-  @doc "Polls until `fun` returns something true, for ten seconds at most, and returns it."
+  @doc "Polls until `fun` returns something true, for a minute at most, and returns it."
   @spec eventually((() -> term())) :: term()
-  def eventually(fun), do: eventually(fun, System.monotonic_time(:millisecond) + 10_000)
+  def eventually(fun), do: eventually(fun, System.monotonic_time(:millisecond) + 60_000)
 
   defp eventually(fun, deadline) do
     cond do

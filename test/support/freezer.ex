@@ -23,6 +23,22 @@ defmodule MuonTrap.Freezer do
     end
   end
 
+  @doc """
+  Freezes a command's process before the command is stopped by its time: `pid` as long as `owner` waits for it.
+  `:late` if it was stopped before that, and it is thawed then; otherwise as `freeze/2`.
+  """
+  @spec freeze_in_time(:v1 | :v2, pos_integer(), pid()) :: Path.t() | :late | nil
+  def freeze_in_time(version, pid, owner) do
+    group = freeze(version, pid)
+
+    if Enum.any?(MuonTrap.list(), &(&1.owner == owner and not &1.stopping)) do
+      group
+    else
+      if group, do: thaw(group)
+      :late
+    end
+  end
+
   @doc "Lets the processes of a group go on. That it is gone already is no failure."
   @spec thaw(Path.t()) :: :ok
   def thaw(group) do

@@ -58,32 +58,4 @@ defmodule MuonTrap.Generators do
   @doc "A binary of up to `max` bytes, any of them."
   @spec bytes(non_neg_integer()) :: binary()
   def bytes(max), do: :rand.bytes(int(0..max))
-
-  @doc "Output as programs write it, up to `max` parts: words, line ends, characters, and pieces of those."
-  @spec output(non_neg_integer()) :: binary()
-  def output(max), do: fn -> output_part() end |> list(max) |> IO.iodata_to_binary()
-
-  defp output_part do
-    case int(1..8) do
-      1 -> "\n"
-      2 -> "\r"
-      3 -> "\r\n"
-      4 -> bytes(4)
-      5 -> one_of(["é", "€", "𝄞", "\uFFFD"])
-      6 -> ["é", "€", "𝄞"] |> one_of() |> truncate()
-      _ -> String.duplicate("a", int(0..12))
-    end
-  end
-
-  defp truncate(bytes), do: binary_part(bytes, 0, int(1..(byte_size(bytes) - 1)))
-
-  @doc "The binary in random chunks, some of them empty."
-  @spec chunks(binary()) :: [binary()]
-  def chunks(""), do: []
-
-  def chunks(bytes) do
-    size = int(0..min(byte_size(bytes), one_of([1, 3, 20, 1_000])))
-    rest = binary_part(bytes, size, byte_size(bytes) - size)
-    [binary_part(bytes, 0, size) | chunks(rest)]
-  end
 end

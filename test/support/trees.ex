@@ -6,7 +6,7 @@ defmodule MuonTrap.Trees do
   Process trees for tests, each with a token in its environment by which all of it is found.
   """
 
-  alias MuonTrap.{Cgroups, Command, Options}
+  alias MuonTrap.{Cgroups, Command, Leftovers, Options}
 
   # Bounds are generous: they end a test that fails, and slow machines are no failure.
   @patience_ms 60_000
@@ -79,7 +79,8 @@ defmodule MuonTrap.Trees do
 
   @doc "A token that nothing else carries."
   @spec token() :: String.t()
-  def token, do: "token-#{System.pid()}-#{System.unique_integer([:positive])}-end"
+  def token,
+    do: "token-#{Leftovers.mark_of_this_vm()}#{System.unique_integer([:positive])}-end"
 
   @doc "The processes that carry a token, zombies not among them."
   @spec carrying(String.t()) :: [pos_integer()]
@@ -96,9 +97,9 @@ defmodule MuonTrap.Trees do
   end
 
   @doc "Waits until a condition holds. False if it does not within the bound."
-  @spec eventually((() -> boolean())) :: boolean()
-  def eventually(condition),
-    do: until(condition, System.monotonic_time(:millisecond) + @patience_ms)
+  @spec eventually((() -> boolean()), pos_integer()) :: boolean()
+  def eventually(condition, patience_ms \\ @patience_ms),
+    do: until(condition, System.monotonic_time(:millisecond) + patience_ms)
 
   defp until(condition, deadline) do
     cond do
@@ -122,6 +123,48 @@ defmodule MuonTrap.Trees do
       {:ok, list} -> list |> String.split() |> Enum.map(&String.to_integer/1)
       {:error, _gone} -> []
     end
+  end
+
+  @doc """
+  The children of a spawner that are at work: shims that serve a command, or are about to end, and cleaners. One that
+  is ready for a command says so by its name.
+  """
+  @spec at_work(pos_integer()) :: [pos_integer()]
+  def at_work(spawner) do
+    Enum.reject(children(spawner), &(File.read("/proc/#{&1}/comm") == {:ok, "muontrap-ready\n"}))
+  end
+
+  @doc "Ends the shims that are ready, so that the next command has one forked for it."
+  @spec none_ready() :: :ok
+  def none_ready do
+    spawner = MuonTrap.Nif.spawner_pid()
+    ready = fn -> children(spawner) -- at_work(spawner) end
+    kill(ready.(), "KILL")
+    true = eventually(fn -> MuonTrap.Nif.ready_shims() == 0 and ready.() == [] end)
+    :ok
+  end
+
+  @doc "Has at least so many shims ready for a command."
+  @spec make_ready(pos_integer()) :: :ok
+  def make_ready(count) do
+    hold = fn ->
+      {:ok, command} =
+        Command.start(Options.validate!(:cmd, "cat", [], []), {:pipe, :null, :null})
+
+      command
+    end
+
+    # All at once, each with a shim of its own.
+    commands = for _ <- 1..count, do: hold.()
+    for command <- commands, do: {:ended, _outcome} = finish(command)
+    true = eventually(fn -> MuonTrap.Nif.ready_shims() >= count end)
+    :ok
+  end
+
+  defp finish(command) do
+    MuonTrap.Nif.close_stdin(command.handle)
+    {event, command} = Command.next(command, :infinity)
+    if match?({:started, _pid}, event), do: finish(command), else: event
   end
 
   @doc "Whether a process has ended and was not waited for."

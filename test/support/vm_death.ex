@@ -30,7 +30,7 @@ defmodule MuonTrap.VMDeath do
   ]
 
   # The bound for all that a VM does; slow machines are no failure.
-  @patience_ms 120_000
+  @patience_ms 240_000
 
   @doc "The ways in which a VM ends. With all helpers gone too, only a cgroup tells the next VM what is left."
   @spec deaths(:child | :first, Cgroups.mechanism()) :: [atom()]
@@ -45,6 +45,7 @@ defmodule MuonTrap.VMDeath do
 
     * `:carrying` - the processes of each shape, those that were never there under `:missing`
     * `:helpers` - spawner and shims
+    * `:listeners` - whatever has the VM's output open, which a program has of it
     * `:groups` - the cgroups
     * `:control` - whether the same program, of the same user but not in the trees, lives on
   """
@@ -61,24 +62,56 @@ defmodule MuonTrap.VMDeath do
   defp observe(death, mechanism, place, base) do
     token = Trees.token()
     shapes = for shape <- Trees.shapes(), Trees.possible?(shape), do: shape
-    args = [token, base || "none", mechanism |> Cgroups.controllers() |> Enum.join(",")]
+
+    # One place has the shims that are forked for their commands, the other those that had others before.
+    shims = if place == :child, do: "ready", else: "fresh"
+    args = [shims, token, base || "none", mechanism |> Cgroups.controllers() |> Enum.join(",")]
     port = start_vm(place, args ++ Enum.map(shapes, &to_string/1))
     processes = port |> await_stands("") |> as_seen_here(place, port)
     trees = carrying(token, shapes)
+    output = File.read_link!("/proc/#{processes.vm}/fd/2")
 
     die(death, port, processes)
-    assert Trees.eventually(fn -> not File.exists?("/proc/#{processes.vm}") end)
+    assert Trees.eventually(fn -> not File.exists?("/proc/#{processes.vm}") end, @patience_ms)
     helpers = [processes.spawner | processes.shims]
     # What lost all its helpers waits for the next VM.
     if base && not survived?(death, place), do: sweep(base, mechanism, helpers)
 
+    left = fn -> left(token, trees, helpers, base) end
     _settled? = Trees.eventually(fn -> Trees.carrying(token) == [] end)
-    _settled? = Trees.eventually(fn -> left(token, trees, helpers, base) |> empty?() end)
-    left = left(token, trees, helpers, base)
+    _settled? = Trees.eventually(fn -> empty?(left.()) end)
+    _settled? = Trees.eventually(fn -> listeners(output) == [] end)
+    left = Map.put(left.(), :listeners, listeners(output))
+
     # Not before: its programs have its standard error.
-    status = receive(do: ({^port, {:exit_status, status}} -> status), after: (10_000 -> :open))
-    if match?({:say, word} when word != "abort", death) and empty?(left), do: assert(status == 0)
+    if empty?(left) and left.listeners == [] do
+      assert_receive {^port, {:exit_status, status}}
+      if match?({:say, word} when word != "abort", death), do: assert(status == 0)
+    end
+
     left
+  end
+
+  # The processes that have the other end of a pipe of this VM, with what they run.
+  defp listeners(output) do
+    for name <- File.ls!("/proc"),
+        {pid, ""} <- [Integer.parse(name)],
+        pid != String.to_integer(System.pid()),
+        Enum.any?(descriptors(pid), &(&1 == output)),
+        {:ok, command_line} <- [File.read("/proc/#{pid}/cmdline")],
+        do: {pid, command_line}
+  end
+
+  defp descriptors(pid) do
+    case File.ls("/proc/#{pid}/fd") do
+      {:ok, numbers} ->
+        for number <- numbers,
+            {:ok, target} <- [File.read_link("/proc/#{pid}/fd/#{number}")],
+            do: target
+
+      {:error, _gone_or_not_ours} ->
+        []
+    end
   end
 
   # Whether helpers are there to finish the job.
@@ -88,7 +121,7 @@ defmodule MuonTrap.VMDeath do
 
   defp sweep(base, mechanism, helpers) do
     # Their locks are theirs to the end.
-    assert Trees.eventually(fn -> alive(helpers) == [] end)
+    assert Trees.eventually(fn -> alive(helpers) == [] end), inspect(alive(helpers))
     opts = [cgroup_base: base, cgroup_controllers: Cgroups.controllers(mechanism)]
     assert {"", 0} = MuonTrap.cmd("true", [], opts)
   end

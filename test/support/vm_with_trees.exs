@@ -3,13 +3,15 @@
 
 # The VM that MuonTrap.VMDeath ends: starts a tree of each shape, says so, and obeys.
 #
-# Arguments: the token, the base of the cgroups or "none", their controllers with commas in between, then the
-# shapes.
+# Arguments: "ready" if the shims have served other commands before, the token, the base of the cgroups or "none",
+# their controllers with commas in between, then the shapes.
 
-[token, base, controllers | shapes] = System.argv()
+[shims, token, base, controllers | shapes] = System.argv()
 controllers = String.split(controllers, ",", trim: true)
 opts = if base == "none", do: [], else: [cgroup_base: base, cgroup_controllers: controllers]
 main = self()
+
+if shims == "ready", do: MuonTrap.Trees.make_ready(length(shapes))
 
 owners =
   for shape <- shapes do

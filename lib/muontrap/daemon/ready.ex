@@ -15,6 +15,46 @@ defmodule MuonTrap.Daemon.Ready do
           | {:task, (() -> boolean()), Task.t() | nil}
           | {:notify, port(), String.t()}
 
+  @doc """
+  Waits until nobody accepts connections on the port that tells of readiness, or would a stranger be taken for the
+  program. For `:start_timeout` at most, or until the caller's parent ends.
+  """
+  @spec await_free(MuonTrap.Options.t(), pid() | nil) :: :ok | {:error, MuonTrap.Error.t()}
+  def await_free(%{ready: {:tcp, port}, start_timeout: timeout_ms}, parent) do
+    deadline = if timeout_ms == :infinity, do: :infinity, else: now_ms() + timeout_ms
+    await_free(port, deadline, parent)
+  end
+
+  def await_free(_options, _parent), do: :ok
+
+  defp await_free(port, deadline, parent) do
+    cond do
+      not taken?(port) ->
+        :ok
+
+      # An atom is greater than any number.
+      now_ms() >= deadline ->
+        taken(port)
+
+      true ->
+        receive do
+          {:EXIT, ^parent, reason} = message ->
+            # For whoever handles messages next.
+            send(self(), message)
+            {:error, %{(taken(port) |> elem(1)) | reason: :exited, hint: inspect(reason)}}
+        after
+          @poll_ms -> await_free(port, deadline, parent)
+        end
+    end
+  end
+
+  defp taken(port) do
+    hint = "another process accepts connections on it already; stop it, or choose another port"
+    {:error, %MuonTrap.Error{step: :port, subject: "#{port}", reason: :eaddrinuse, hint: hint}}
+  end
+
+  defp now_ms, do: System.monotonic_time(:millisecond)
+
   @doc "Prepares for a program that is not started yet."
   @spec new(MuonTrap.Options.t()) :: {:ok, t()} | {:error, MuonTrap.Error.t()}
   def new(%{ready: nil}), do: {:ok, :ready}
@@ -36,9 +76,18 @@ defmodule MuonTrap.Daemon.Ready do
   end
 
   @doc "What the program finds in its environment in addition."
-  @spec env(t()) :: [{String.t(), String.t()}]
-  def env({:notify, _socket, name}), do: [{"NOTIFY_SOCKET", name}]
-  def env(_ready), do: []
+  @spec env(t(), pos_integer() | nil) :: [{String.t(), String.t() | nil}]
+  def env({:notify, _socket, name}, nil), do: [{"NOTIFY_SOCKET", name}]
+
+  # A VM that is a service itself has a WATCHDOG_PID, and a program believes that none but its own pid is meant.
+  def env({:notify, _socket, name}, watchdog_ms),
+    do: [
+      {"NOTIFY_SOCKET", name},
+      {"WATCHDOG_USEC", "#{watchdog_ms * 1000}"},
+      {"WATCHDOG_PID", nil}
+    ]
+
+  def env(_ready, _watchdog_ms), do: []
 
   @doc "The program runs."
   @spec started(t()) :: t()
@@ -61,19 +110,10 @@ defmodule MuonTrap.Daemon.Ready do
 
   def returned(ready, _ref), do: ready
 
-  @doc "A datagram came. The socket stays open: programs go on to report their state."
-  @spec datagram(t(), port(), binary()) :: t()
-  def datagram(ready, socket, data) do
-    _ = :inet.setopts(socket, active: :once)
-
-    case ready do
-      {:notify, ^socket, _name} ->
-        if "READY=1" in String.split(data, "\n"), do: :ready, else: ready
-
-      _other ->
-        ready
-    end
-  end
+  @doc "The program has said so itself."
+  @spec notified(t()) :: t()
+  def notified({:notify, _socket, _name}), do: :ready
+  def notified(ready), do: ready
 
   @doc "Nobody waits any more."
   @spec stop(t()) :: :ok
@@ -91,12 +131,15 @@ defmodule MuonTrap.Daemon.Ready do
     end
   end
 
-  defp accepts?(port) do
-    Enum.any?([{{127, 0, 0, 1}, :inet}, {{0, 0, 0, 0, 0, 0, 0, 1}, :inet6}], fn {ip, family} ->
-      case :gen_tcp.connect(ip, port, [family, active: false], @connect_ms) do
-        {:ok, socket} -> :gen_tcp.close(socket) == :ok
-        {:error, _not_yet} -> false
-      end
+  defp accepts?(port), do: Enum.any?(connect(port), &(&1 == :ok))
+
+  # Whoever does not get round to accepting has the port as well.
+  defp taken?(port), do: Enum.any?(connect(port), &(&1 in [:ok, {:error, :timeout}]))
+
+  defp connect(port) do
+    Stream.map([{{127, 0, 0, 1}, :inet}, {{0, 0, 0, 0, 0, 0, 0, 1}, :inet6}], fn {ip, family} ->
+      with {:ok, socket} <- :gen_tcp.connect(ip, port, [family, active: false], @connect_ms),
+           do: :gen_tcp.close(socket)
     end)
   end
 end

@@ -5,7 +5,7 @@ defmodule MuonTrap.Daemon.Stdin do
   @moduledoc false
   # What `MuonTrap.Daemon.write/2` was given and the program has no room for yet.
 
-  alias MuonTrap.Nif
+  alias MuonTrap.{Native, Nif}
 
   # One write of any size is taken when nothing waits.
   @max_bytes 1_048_576
@@ -50,7 +50,7 @@ defmodule MuonTrap.Daemon.Stdin do
   end
 
   def write(%{waiting: waiting} = stdin, handle) do
-    case Nif.write(handle, binary_part(waiting, 0, min(byte_size(waiting), @piece_bytes))) do
+    case Native.write(handle, binary_part(waiting, 0, min(byte_size(waiting), @piece_bytes))) do
       {:ok, written} ->
         rest = binary_part(waiting, written, byte_size(waiting) - written)
         write(%{stdin | waiting: rest}, handle)

@@ -28,6 +28,7 @@ defmodule MuonTrap.Options.Type do
           | :cgroup
           | :stdio_window
           | :delay
+          | :linger
           | :timeout
           | :name
           | :log_level
@@ -94,7 +95,10 @@ defmodule MuonTrap.Options.Type do
 
   def describe(:user), do: "a user other than root by name or id (1..#{@id_max})"
   def describe(:group), do: "a group other than root by name or id (1..#{@id_max})"
-  def describe(:groups), do: "a list of group names or ids (0..#{@id_max})"
+
+  def describe(:groups),
+    do: "a list of groups other than root's by name or id (1..#{@id_max})"
+
   def describe(:absolute_path), do: "an absolute path without NUL bytes"
 
   def describe(:cgroup_path),
@@ -109,6 +113,7 @@ defmodule MuonTrap.Options.Type do
   def describe(:cgroup), do: "a map of limits"
   def describe(:stdio_window), do: describe({:integer, 1..@window_max}) <> " (bytes)"
   def describe(:delay), do: describe({:integer, 0..@delay_max}) <> " (ms)"
+  def describe(:linger), do: describe({:integer, 0..@delay_max}) <> " (ms) or :infinity"
   def describe(:timeout), do: describe({:integer, 1..@timeout_max}) <> " (ms) or :infinity"
   def describe(:name), do: "an atom, {:global, term} or {:via, module, term}"
 
@@ -141,9 +146,9 @@ defmodule MuonTrap.Options.Type do
   end
 
   def cast(:rlimits, value), do: cast_rlimits(value)
-  def cast(:user, value), do: value |> cast_id() |> refuse_root(value)
-  def cast(:group, value), do: value |> cast_id() |> refuse_root(value)
-  def cast(:groups, value) when is_list(value), do: cast_list(value, &cast_id/1)
+  def cast(:user, value), do: cast_not_root(value)
+  def cast(:group, value), do: cast_not_root(value)
+  def cast(:groups, value) when is_list(value), do: cast_list(value, &cast_not_root/1)
 
   def cast(:absolute_path, value),
     do: ok_if(string?(value) and Path.type(value) == :absolute, value)
@@ -164,6 +169,8 @@ defmodule MuonTrap.Options.Type do
 
   def cast(:stdio_window, value), do: cast({:integer, 1..@window_max}, value)
   def cast(:delay, value), do: cast({:integer, 0..@delay_max}, value)
+  def cast(:linger, :infinity), do: {:ok, :infinity}
+  def cast(:linger, value), do: cast(:delay, value)
   def cast(:timeout, :infinity), do: {:ok, :infinity}
   def cast(:timeout, value), do: cast({:integer, 1..@timeout_max}, value)
 
@@ -281,8 +288,12 @@ defmodule MuonTrap.Options.Type do
 
   defp cast_id(id), do: {:error, id}
 
-  defp refuse_root({:ok, id}, value) when id in [0, "root"], do: {:error, value}
-  defp refuse_root(result, _value), do: result
+  defp cast_not_root(value) do
+    case cast_id(value) do
+      {:ok, id} when id in [0, "root"] -> {:error, value}
+      result -> result
+    end
+  end
 
   defp cgroup_path?(value) do
     is_binary(value) and value |> String.split("/") |> Enum.all?(&path_component?/1)

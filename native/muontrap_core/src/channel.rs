@@ -5,14 +5,20 @@
 //!
 //! One message is one datagram, so none can be cut or joined. A message that is too large for the
 //! socket's buffer (arguments and environment may have megabytes) travels in a memfd instead.
+//!
+//! A message from a shim bears the key that came with its request, and the VM drops what does not. The pid
+//! of the sender (`SCM_CREDENTIALS`) would tell less: it may be gone when the message is read, and whoever has
+//! `CAP_SYS_ADMIN` may claim any.
 
 use std::fs::File;
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::socket::{
     AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, sendmsg, socketpair,
@@ -32,6 +38,27 @@ const DESCRIPTORS_MAX: usize = 6;
 const INLINE: u8 = 0;
 const IN_MEMFD: u8 = 1;
 
+/// Says who speaks: known to the VM, the spawner and one shim.
+pub type Key = u128;
+
+const KEY_BYTES: usize = size_of::<Key>();
+/// Where the message or its memfd is, then the key.
+const HEADER_BYTES: usize = 1 + KEY_BYTES;
+
+/// The upper and the lower half of what this process signs with.
+static KEY: [AtomicU64; 2] = [AtomicU64::new(0), AtomicU64::new(0)];
+
+/// What this process and its forks send from now on bears this key.
+pub fn sign_with(key: Key) {
+    KEY[0].store((key >> 64) as u64, Ordering::Relaxed);
+    KEY[1].store(key as u64, Ordering::Relaxed);
+}
+
+fn own_key() -> Key {
+    let [upper, lower] = [0, 1].map(|half| KEY[half].load(Ordering::Relaxed));
+    Key::from(upper) << 64 | Key::from(lower)
+}
+
 /// A connected pair, closed on exec at both ends.
 pub fn pair() -> nix::Result<(OwnedFd, OwnedFd)> {
     socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
@@ -48,6 +75,8 @@ pub enum Received<T> {
     Garbage,
     /// The other end is closed.
     End,
+    /// The same, and something that was sent to it was never read.
+    Unread,
 }
 
 /// Sends a message and copies of descriptors, waiting for room unless `flags` say otherwise.
@@ -60,18 +89,22 @@ pub fn send<T: Serialize>(
     descriptors: &[BorrowedFd<'_>],
     flags: MsgFlags,
 ) -> nix::Result<()> {
-    let bytes = postcard::to_extend(message, vec![INLINE]).map_err(|_| Errno::EBADMSG)?;
+    let mut header = Vec::with_capacity(HEADER_BYTES);
+    header.push(INLINE);
+    header.extend_from_slice(&own_key().to_ne_bytes());
+    let mut bytes = postcard::to_extend(message, header).map_err(|_| Errno::EBADMSG)?;
     let mut raw: Vec<RawFd> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
     let memfd;
     let datagram: &[u8] = if bytes.len() <= INLINE_MAX_BYTES {
         &bytes
     } else if bytes.len() <= MESSAGE_MAX_BYTES {
         memfd = File::from(memfd_create(c"muontrap", MFdFlags::MFD_CLOEXEC)?);
-        memfd.write_all_at(&bytes[1..], 0).map_err(errno_of)?;
+        memfd.write_all_at(&bytes[HEADER_BYTES..], 0).map_err(errno_of)?;
         // First, so that it arrives even where there is no room for all: then the receiver knows at least
         // what it cannot do.
         raw.insert(0, memfd.as_raw_fd());
-        &[IN_MEMFD]
+        bytes[0] = IN_MEMFD;
+        &bytes[..HEADER_BYTES]
     } else {
         return Err(Errno::E2BIG);
     };
@@ -82,23 +115,60 @@ pub fn send<T: Serialize>(
         .map(drop)
 }
 
+/// Whether the other end is there and has not read all that was sent to it, see `SIOCOUTQ` in unix(7).
+pub fn has_unread(socket: BorrowedFd<'_>) -> bool {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: SIOCOUTQ, which has the number of TIOCOUTQ, writes an int to `bytes`, which outlives the call.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &mut bytes) };
+    result == 0 && bytes > 0
+}
+
+/// Whether the other end is closed. What it had sent may be unread.
+pub fn is_closed(socket: BorrowedFd<'_>) -> bool {
+    let mut fds = [PollFd::new(socket, PollFlags::empty())];
+    poll(&mut fds, PollTimeout::ZERO) == Ok(1)
+}
+
 /// Takes the next message, waiting for one unless `flags` say otherwise (then `EAGAIN`).
 pub fn receive<T: DeserializeOwned>(
     socket: BorrowedFd<'_>,
     flags: MsgFlags,
 ) -> nix::Result<Received<T>> {
+    receive_some(socket, flags, None)
+}
+
+/// The same from one who has the key. `EAGAIN` also for one message of somebody else, which is dropped.
+pub fn receive_signed<T: DeserializeOwned>(
+    socket: BorrowedFd<'_>,
+    flags: MsgFlags,
+    key: Key,
+) -> nix::Result<Received<T>> {
+    receive_some(socket, flags, Some(key))
+}
+
+fn receive_some<T: DeserializeOwned>(
+    socket: BorrowedFd<'_>,
+    flags: MsgFlags,
+    key: Option<Key>,
+) -> nix::Result<Received<T>> {
+    let mut unread = false;
     loop {
-        match take(socket, flags) {
+        match take(socket, flags, key) {
             // So the kernel reports an end with unread messages behind it: once, and before what the other
             // side had sent, which is still there.
-            Err(Errno::ECONNRESET) => {}
+            Err(Errno::ECONNRESET) => unread = true,
+            Ok(Received::End) if unread => return Ok(Received::Unread),
             result => return result,
         }
     }
 }
 
-fn take<T: DeserializeOwned>(socket: BorrowedFd<'_>, flags: MsgFlags) -> nix::Result<Received<T>> {
-    let mut buffer = vec![0; INLINE_MAX_BYTES];
+fn take<T: DeserializeOwned>(
+    socket: BorrowedFd<'_>,
+    flags: MsgFlags,
+    key: Option<Key>,
+) -> nix::Result<Received<T>> {
+    let mut buffer = vec![0; room(socket)];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
     // Not by nix, which hands out nothing of a message that lost some of its descriptors and so leaks the
     // others. This closes what is not taken from it.
@@ -117,13 +187,19 @@ fn take<T: DeserializeOwned>(socket: BorrowedFd<'_>, flags: MsgFlags) -> nix::Re
         .flatten()
         .collect();
     if length == 0 {
-        return Ok(Received::End);
+        // Nobody of ours sends a message without bytes, which looks like the end.
+        return if is_over(socket) { Ok(Received::End) } else { Err(Errno::EAGAIN) };
+    }
+    let header = buffer[..length].first_chunk::<HEADER_BYTES>();
+    let sender = header.and_then(|header| header[1..].try_into().ok()).map(Key::from_ne_bytes);
+    if key.is_some() && key != sender {
+        return Err(Errno::EAGAIN);
     }
     let stripped = flags.contains(ReturnFlags::CTRUNC);
-    let decoded = match buffer[..length] {
+    let decoded = match header.map(|header| header[0]) {
         _ if flags.contains(ReturnFlags::TRUNC) => None,
-        [INLINE, ref bytes @ ..] => postcard::from_bytes(bytes).ok(),
-        [IN_MEMFD] if !descriptors.is_empty() => {
+        Some(INLINE) => postcard::from_bytes(&buffer[HEADER_BYTES..length]).ok(),
+        Some(IN_MEMFD) if !descriptors.is_empty() => {
             let memfd = File::from(descriptors.remove(0));
             read_whole(&memfd).and_then(|bytes| postcard::from_bytes(&bytes).ok())
         }
@@ -134,6 +210,21 @@ fn take<T: DeserializeOwned>(socket: BorrowedFd<'_>, flags: MsgFlags) -> nix::Re
         Some(message) => Received::Message(message, descriptors),
         None => Received::Garbage,
     })
+}
+
+/// How large the next message can be at most: helpers keep what they once zeroed.
+fn room(socket: BorrowedFd<'_>) -> usize {
+    let unread = rustix::io::ioctl_fionread(socket).unwrap_or(0);
+    match usize::try_from(unread) {
+        // Nobody knows how large the one is that is waited for.
+        Ok(0) | Err(_) => INLINE_MAX_BYTES,
+        Ok(unread) => unread.min(INLINE_MAX_BYTES),
+    }
+}
+
+/// Whether the other end is closed and nothing of it is unread.
+fn is_over(socket: BorrowedFd<'_>) -> bool {
+    is_closed(socket) && rustix::io::ioctl_fionread(socket) == Ok(0)
 }
 
 fn read_whole(memfd: &File) -> Option<Vec<u8>> {

@@ -15,6 +15,7 @@ use libc::{c_char, c_int, c_long};
 use nix::errno::Errno;
 
 use crate::failure::Step;
+use crate::rights;
 
 /// What the child does, made by the parent. The pointers are valid until the child has gone its way.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub struct Plan {
     pub(crate) stdio: [RawFd; 3],
     /// `cgroup.procs` of each group to enter.
     pub(crate) cgroups: Vec<CString>,
+    /// The VM's directory, if the parent could not enter it.
+    pub(crate) directory: Option<RawFd>,
     pub(crate) cd: Option<CString>,
     pub(crate) umask: Option<libc::mode_t>,
     pub(crate) nice: Option<c_int>,
@@ -34,6 +37,12 @@ pub struct Plan {
     pub(crate) groups: Option<Vec<libc::gid_t>>,
     pub(crate) gid: Option<libc::gid_t>,
     pub(crate) uid: Option<libc::uid_t>,
+    /// Whether user and group are the ones that there are already.
+    pub(crate) own_identity: bool,
+    /// Who the parent is.
+    pub(crate) real_uid: libc::uid_t,
+    /// Whether the child has memory of its own, and is to keep nothing of ours.
+    pub(crate) apart: bool,
     pub(crate) no_new_privs: bool,
     pub(crate) program: CString,
     pub(crate) argv: Vec<*const c_char>,
@@ -43,35 +52,19 @@ pub struct Plan {
 /// How far the child came. Read by the parent once the child is gone from its memory.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Progress {
-    /// The step it was at last.
-    pub(crate) step: Step,
+    /// The step it was at last, by its number: this may have been written by somebody else.
+    pub(crate) step: u8,
     /// Which of several alike: cgroups, limits.
     pub(crate) index: usize,
     /// Why that failed, or 0.
     pub(crate) errno: i32,
 }
 
-#[cfg(not(any(target_arch = "arm", target_arch = "x86")))]
-mod ids {
-    pub(super) use libc::{
-        SYS_setgroups as SETGROUPS, SYS_setresgid as SETRESGID, SYS_setresuid as SETRESUID,
-    };
-}
-
-// Where ids once had 16 bits the calls with the plain names still take such.
-#[cfg(any(target_arch = "arm", target_arch = "x86"))]
-mod ids {
-    pub(super) use libc::{
-        SYS_setgroups32 as SETGROUPS, SYS_setresgid32 as SETRESGID, SYS_setresuid32 as SETRESUID,
-    };
-}
-
 /// Becomes the program. Returns only if that failed, and then `progress` says where.
 ///
 /// The order matters. Cgroups, limits, priority and the OOM score need the privileges that a change of
-/// user gives up. Groups, gid and uid go in this order for the same reason. The signal at the parent's
-/// death comes after the user, whose change clears it, and the parent is looked at after that, because
-/// it may have died before.
+/// user gives up. The signal at the parent's death comes after the user, whose change clears it, and the
+/// parent is looked at after that, because it may have died before.
 pub(crate) fn run(plan: &Plan, progress: &mut Progress) -> Result<(), Errno> {
     progress.at(Step::Setsid, 0);
     // SAFETY: setsid(2) takes nothing.
@@ -88,10 +81,12 @@ pub(crate) fn run(plan: &Plan, progress: &mut Progress) -> Result<(), Errno> {
         check(unsafe { libc::dup2(source, target) }.into())?;
     }
 
-    if let Some(directory) = &plan.cd {
-        progress.at(Step::Chdir, 0);
-        // SAFETY: chdir(2) reads a string that ends in NUL.
-        check(unsafe { libc::chdir(directory.as_ptr()) }.into())?;
+    if plan.apart {
+        keep_nothing(plan)?;
+    }
+    let entered = enter_directory(plan, progress);
+    if !plan.changes_identity() {
+        entered?;
     }
     if let Some(mask) = plan.umask {
         // SAFETY: umask(2) takes an integer and cannot fail.
@@ -104,27 +99,19 @@ pub(crate) fn run(plan: &Plan, progress: &mut Progress) -> Result<(), Errno> {
     }
     if let Some(score) = &plan.oom_score_adj {
         progress.at(Step::OomScoreAdj, 0);
-        write_file(c"/proc/self/oom_score_adj", score)?;
+        write_oom_score(plan, score)?;
     }
     for (index, (resource, limit)) in plan.rlimits.iter().enumerate() {
         progress.at(Step::Rlimit, index);
         set_limit(*resource, limit)?;
     }
 
-    if let Some(groups) = &plan.groups {
-        progress.at(Step::Setgroups, 0);
-        // SAFETY: setgroups(2) reads as many ids as it is told there are.
-        check(unsafe { libc::syscall(ids::SETGROUPS, groups.len(), groups.as_ptr()) })?;
-    }
-    if let Some(gid) = plan.gid {
-        progress.at(Step::Setgid, 0);
-        // SAFETY: setresgid(2) takes three integers.
-        check(unsafe { libc::syscall(ids::SETRESGID, gid, gid, gid) })?;
-    }
-    if let Some(uid) = plan.uid {
-        progress.at(Step::Setuid, 0);
-        // SAFETY: setresuid(2) takes three integers.
-        check(unsafe { libc::syscall(ids::SETRESUID, uid, uid, uid) })?;
+    if plan.changes_identity() {
+        rights::change(plan, progress)?;
+        // Root without CAP_DAC_OVERRIDE, or on a file system that does not know it, cannot go where a user can.
+        if entered.is_err() {
+            enter_directory(plan, progress)?;
+        }
     }
     if plan.no_new_privs {
         progress.at(Step::NoNewPrivs, 0);
@@ -147,18 +134,87 @@ pub(crate) fn run(plan: &Plan, progress: &mut Progress) -> Result<(), Errno> {
     Err(Errno::last())
 }
 
-impl Progress {
-    pub(crate) const START: Self = Self { step: Step::Fork, index: 0, errno: 0 };
+impl Plan {
+    pub(crate) fn changes_identity(&self) -> bool {
+        self.uid.is_some() || self.gid.is_some() || self.groups.is_some()
+    }
+}
 
-    fn at(&mut self, step: Step, index: usize) {
+impl Progress {
+    pub(crate) const START: Self = Self { step: Step::Fork as u8, index: 0, errno: 0 };
+
+    pub(crate) fn at(&mut self, step: Step, index: usize) {
         // Volatile, so that the parent finds it written even if this child is killed right after.
-        let now = Self { step, index, errno: 0 };
+        let now = Self { step: step as u8, index, errno: 0 };
         // SAFETY: `self` is valid and aligned, being a reference.
         unsafe { ptr::write_volatile(self, now) };
     }
 }
 
-fn check(result: c_long) -> Result<(), Errno> {
+/// The first descriptor that is not a standard stream.
+const FIRST_OTHER: RawFd = 3;
+/// More descriptors than a shim ever has.
+const DESCRIPTORS_MAX: RawFd = 1024;
+
+/// Closes what is not the program's. From here on whoever attaches to this process finds nothing in it but
+/// what the program gets.
+fn keep_nothing(plan: &Plan) -> Result<(), Errno> {
+    let mut first = FIRST_OTHER;
+    if let Some(directory) = plan.directory {
+        if directory != FIRST_OTHER {
+            // SAFETY: dup3(2) takes three integers; it acts on this process's own table.
+            check(unsafe { libc::dup3(directory, FIRST_OTHER, libc::O_CLOEXEC) }.into())?;
+        }
+        first += 1;
+    }
+    // SAFETY: close_range(2) takes three integers; the table is this process's own, and what is closed is not
+    // used again.
+    let result =
+        check(unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, 0) });
+    if result == Err(Errno::ENOSYS) {
+        for descriptor in first..DESCRIPTORS_MAX {
+            // SAFETY: as above. EBADF says that there is no such descriptor.
+            unsafe { libc::close(descriptor) };
+        }
+        return Ok(());
+    }
+    result
+}
+
+/// From where the parent is, or from the VM's directory if the parent could not go there.
+fn enter_directory(plan: &Plan, progress: &mut Progress) -> Result<(), Errno> {
+    let is_absolute = |path: &CString| path.to_bytes().first() == Some(&b'/');
+    if let Some(directory) = plan.directory
+        && !plan.cd.as_ref().is_some_and(is_absolute)
+    {
+        progress.at(Step::Chdir, 0);
+        let descriptor = if plan.apart { FIRST_OTHER } else { directory };
+        // SAFETY: fchdir(2) takes an integer.
+        check(unsafe { libc::fchdir(descriptor) }.into())?;
+    }
+    if let Some(directory) = &plan.cd {
+        progress.at(Step::Chdir, 1);
+        // SAFETY: chdir(2) reads a string that ends in NUL.
+        check(unsafe { libc::chdir(directory.as_ptr()) }.into())?;
+    }
+    Ok(())
+}
+
+/// The file belongs to root while this process is not dumpable, see proc(5).
+fn write_oom_score(plan: &Plan, score: &CStr) -> Result<(), Errno> {
+    const FILE: &CStr = c"/proc/self/oom_score_adj";
+    match write_file(FILE, score) {
+        Err(Errno::EACCES) if plan.apart => {
+            prctl(libc::PR_SET_DUMPABLE, 1)?;
+            let result = write_file(FILE, score);
+            prctl(libc::PR_SET_DUMPABLE, 0)?;
+            result
+        }
+        result => result,
+    }
+}
+
+pub(crate) fn check(result: c_long) -> Result<(), Errno> {
     if result == -1 { Err(Errno::last()) } else { Ok(()) }
 }
 

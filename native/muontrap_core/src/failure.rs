@@ -70,6 +70,10 @@ steps! {
     Setgid = "setgid",
     /// The user.
     Setuid = "setuid",
+    /// A session keyring of its own.
+    Keyring = "keyring",
+    /// Giving up the capabilities of the VM.
+    Capabilities = "capabilities",
     /// Forbidding new privileges.
     NoNewPrivs = "no_new_privs",
     /// The signal at the shim's death.
@@ -99,6 +103,8 @@ pub enum Reason {
     NoController,
     /// The shim, or the spawner, ended before its work was done.
     Died,
+    /// The shim panicked, which is a fault of ours.
+    Panicked,
     /// No answer in time.
     Timeout,
     /// A message that cannot be read.

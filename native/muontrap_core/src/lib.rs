@@ -6,17 +6,26 @@
 //! [`spec`] says what to run, [`protocol`] how the parts talk about it, [`channel`] how the
 //! messages travel. [`spawn`] and [`child`] are the two halves of starting a program, [`wait`],
 //! [`tree`] and [`pidfd`] are about ending everything it started, [`cgroup`] about the groups it
-//! runs in.
+//! runs in, [`activity`] about whether it is at work, [`served`] about what a dead
+//! shim leaves. [`clock`] counts the patience that one process has with another.
 
+pub mod activity;
 pub mod cgroup;
 pub mod channel;
 pub mod child;
+pub mod clock;
 pub mod failure;
+pub mod lines;
+pub mod machine;
 pub mod pidfd;
 pub mod proc;
 pub mod protocol;
+mod rights;
+pub mod served;
 pub mod spawn;
 pub mod spec;
+pub mod terminal;
+pub mod timers;
 pub mod tree;
 pub mod wait;
 pub mod window;

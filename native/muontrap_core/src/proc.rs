@@ -1,30 +1,38 @@
 // SPDX-FileCopyrightText: 2026 The muontrap authors
 // SPDX-License-Identifier: Apache-2.0
 
-//! What `/proc` says about processes, see proc(5).
+//! What `/proc` says about processes, see proc(5). Everything about other processes goes through here.
+//!
+//! It counts only if it is the list of this process's own PID namespace. A sandbox may have kept the one of
+//! its host: there this process's number, and those of its children, are somebody else's.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::sync::OnceLock;
 
-/// Parent, start time and state of a process, from `/proc/<pid>/stat`.
+/// Parent, start time, state and threads of a process, from `/proc/<pid>/stat`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stat {
     /// The parent's process id.
     pub parent: i32,
     /// When it started, in clock ticks since boot. With the pid it names a process for good.
     pub start_time: u64,
-    /// One letter; `Z` and `X` are dead.
+    /// One letter, that of the first thread.
     pub state: u8,
+    /// How many threads there are, the first one among them even if it has ended.
+    pub threads: u32,
 }
 
 impl Stat {
-    /// Reads it. None if there is no such process, or no `/proc`.
+    /// Reads it. None if there is no such process, or no `/proc` that counts.
     pub fn of(pid: i32) -> Option<Self> {
-        Self::parse(&fs::read(format!("/proc/{pid}/stat")).ok()?)
+        Self::parse(&fs::read(file_of(pid, "stat")?).ok()?)
     }
 
-    /// Whether the process has ended and only its entry is left.
+    /// Whether the process has ended and only its entry is left. The letter alone does not say so: it is a
+    /// `Z` as well where the first thread has ended and others run.
     pub fn is_dead(&self) -> bool {
-        matches!(self.state, b'Z' | b'X')
+        matches!(self.state, b'Z' | b'X') && self.threads == 1
     }
 
     fn parse(line: &[u8]) -> Option<Self> {
@@ -34,16 +42,53 @@ impl Stat {
         let mut fields = rest.split_ascii_whitespace();
         let state = *fields.next()?.as_bytes().first()?;
         let parent = fields.next()?.parse().ok()?;
-        let start_time = fields.nth(17)?.parse().ok()?;
-        Some(Self { parent, start_time, state })
+        // The fields 20 and 22 of the manual page; the third comes first here.
+        let threads = fields.nth(15)?.parse().ok()?;
+        let start_time = fields.nth(1)?.parse().ok()?;
+        Some(Self { parent, start_time, state, threads })
     }
+}
+
+/// Whether the `/proc` that there is counts. Found out once it can be read: neither it nor the namespace of a
+/// process changes under it, and a fork inherits both.
+pub fn counts() -> bool {
+    static COUNTS: OnceLock<bool> = OnceLock::new();
+    if let Some(&counts) = COUNTS.get() {
+        return counts;
+    }
+    // Out of descriptors, for example.
+    let Ok(status) = fs::read_to_string("/proc/self/status") else { return false };
+    *COUNTS.get_or_init(|| is_own(&status, nix::unistd::getpid().as_raw()))
+}
+
+fn file_of(pid: i32, name: &str) -> Option<String> {
+    counts().then(|| format!("/proc/{pid}/{name}"))
+}
+
+/// Whether the list that shows this process like this is that of its own namespace. `NSpid` has its ids from
+/// the list's namespace down to its own: a single one if they are the same. Its number alone would not do, for
+/// it may have the same one in both.
+fn is_own(status: &str, pid: i32) -> bool {
+    let field = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+        Some(line.split_ascii_whitespace().map(str::parse::<i32>).collect::<Vec<_>>())
+    };
+    // A kernel without PID namespaces has no such line, and no list but one.
+    let ids = field("NSpid:").or_else(|| field("Pid:"));
+    ids.is_some_and(|ids| ids == [Ok(pid)])
+}
+
+/// The PID namespace of this process, by its inode. None without a `/proc` that counts.
+pub fn pid_namespace() -> Option<u64> {
+    let namespace = counts().then(|| fs::metadata("/proc/self/ns/pid").ok())??;
+    Some(namespace.ino())
 }
 
 /// The children of a process, zombies too. None if `/proc` does not say.
 pub fn children(pid: i32) -> Option<Vec<i32>> {
     // Needs CONFIG_PROC_CHILDREN; each thread has its own list.
     let mut found = Vec::new();
-    for task in fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten() {
+    for task in fs::read_dir(file_of(pid, "task")?).ok()?.flatten() {
         match fs::read_to_string(task.path().join("children")) {
             Ok(list) => found.extend(list.split_ascii_whitespace().flat_map(str::parse::<i32>)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && task.path().exists() => {
@@ -72,7 +117,26 @@ mod tests {
     fn reads_a_name_with_blanks_and_parentheses() {
         let line = b"7 (a) b (c) S 3 7 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 4711 9 9";
         let stat = Stat::parse(line).expect("parses");
-        assert_eq!(stat, Stat { parent: 3, start_time: 4711, state: b'S' });
+        assert_eq!(stat, Stat { parent: 3, start_time: 4711, state: b'S', threads: 1 });
+    }
+
+    #[test]
+    fn is_dead_when_its_last_thread_is() {
+        let stat = |state, threads| Stat { parent: 1, start_time: 1, state, threads };
+        assert!(stat(b'Z', 1).is_dead() && stat(b'X', 1).is_dead());
+        assert!(!stat(b'Z', 2).is_dead(), "the first thread has ended, another runs");
+        assert!(!stat(b'S', 1).is_dead());
+    }
+
+    #[test]
+    fn counts_if_it_is_the_list_of_our_own_namespace() {
+        assert!(is_own("Name:\tx\nPid:\t7\nNSpid:\t7\n", 7));
+        assert!(!is_own("Pid:\t70\nNSpid:\t70\t7\n", 7), "a list of the namespace above");
+        assert!(!is_own("Pid:\t7\nNSpid:\t7\t7\n", 7), "the same number in both");
+        assert!(!is_own("Pid:\t70\nNSpid:\t70\n", 7), "a list of somebody else");
+        assert!(is_own("Pid:\t7\n", 7), "a kernel without namespaces");
+        assert!(!is_own("", 7));
+        assert!(counts());
     }
 
     #[test]

@@ -4,63 +4,119 @@
 //! The messages between the three parts.
 //!
 //! * NIF to spawner, on the request socket: [`Request`]; back: [`Reply`].
-//! * NIF to shim, on the control socket of the command: [`Order`]; back: [`Event`].
+//! * NIF to shim, on the control socket of the shim: [`Word`]; back: [`Event`], signed.
 //!
 //! Each message is one datagram of a `SOCK_SEQPACKET` pair (see [`crate::channel`]), in postcard's
 //! format. The end of the control socket is an order too: the VM is gone, stop with the grace of the
-//! request. The end of the request socket tells the spawner the same about all its commands.
+//! command. The end of the request socket tells the spawner the same about all its shims.
+//!
+//! A shim serves one command at a time. It is forked with its first one; the following ones are sent straight
+//! to it.
 
 use serde::{Deserialize, Serialize};
 
+use crate::channel::Key;
 use crate::failure::Failure;
+use crate::served;
 use crate::spec::{Cgroup, Spec};
 
 /// A number the NIF gives to each command, unique in the VM.
 pub type CommandId = u64;
 
+/// A shim: the number of the first command that it served.
+pub type ShimId = CommandId;
+
+/// One command, as a shim gets it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Run {
+    /// The command.
+    pub id: CommandId,
+    /// What the shim signs its events with.
+    pub key: Key,
+    /// How long the program has between the stop signal and `SIGKILL` when nobody says otherwise, in ms.
+    pub grace_ms: u64,
+    /// Whether the VM waits to hear of the start. If not, a program that ends at once is not announced.
+    pub announce: bool,
+    /// How long what the program leaves may go on.
+    pub linger: Linger,
+    /// Its cgroups. Kept where the spawner can see them, which empties and removes them if the shim dies.
+    pub cgroup: Cgroup,
+    /// All the rest.
+    pub spec: Box<Spec>,
+}
+
+impl Run {
+    /// Whether a shim can serve it among others. What is large leaves memory behind, and needs a shim of its own.
+    pub fn is_small(&self) -> bool {
+        const MOST_BYTES: usize = 16 * 1024;
+        let Spec { program, search_path, args, env, .. } = &*self.spec;
+        let bytes = program.len() + search_path.len() + args.byte_count() + env.byte_count();
+        bytes <= MOST_BYTES && served::fits(&self.cgroup)
+    }
+}
+
 /// What the NIF asks of the spawner.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
-    /// Fork a shim for a command. Descriptors: the control socket, the VM's working directory, then
-    /// one for each [`crate::spec::Stream::Sent`] in their order.
-    Start {
-        /// The command.
-        id: CommandId,
-        /// How long the program has between the stop signal and `SIGKILL` when nobody says
-        /// otherwise, in ms.
-        grace_ms: u64,
-        /// Whether the VM waits to hear of the start. If not, a program that ends at once is not
-        /// announced.
-        announce: bool,
-        /// Its cgroups. Kept by the spawner too, which empties and removes them if the shim dies.
-        cgroup: Cgroup,
-        /// All the rest.
-        spec: Box<Spec>,
-    },
-    /// The shim of this command is late: it may have been stopped, continue it.
+    /// Fork a shim for a command, whose number is the shim's from then on. Descriptors: its control socket, the
+    /// VM's working directory, then one for each [`crate::spec::Stream::Sent`] in their order.
+    Start(Run),
+    /// This shim is late: it may have been stopped, continue it.
     Wake {
-        /// The command.
-        id: CommandId,
+        /// The shim.
+        shim: ShimId,
     },
     /// It does not answer: wake it once more, and kill it if that does not help.
     Kill {
-        /// The command.
-        id: CommandId,
+        /// The shim.
+        shim: ShimId,
+    },
+    /// It has not read the command it was sent: kill it, so that another shim can have that.
+    Evict {
+        /// The shim.
+        shim: ShimId,
     },
     /// The shim of this command is dead: answer when what it left is gone. With the id 0, which no
     /// command has, a question for a sign of life.
     Settle {
+        /// The shim.
+        shim: ShimId,
         /// The command.
         id: CommandId,
+        /// The process id that its program had, if that is known: the session of what it left.
+        program: Option<i32>,
         /// Its cgroups. The spawner that had the shim has emptied them; if that is dead too, the one that
         /// is asked never knew them.
         cgroup: Cgroup,
     },
 }
 
+/// How long what a program leaves may go on once it has ended by itself. After an order to stop nothing lingers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Linger {
+    /// As long as it passes output on and a moment longer, the grace at the most.
+    Drain,
+    /// For this long at the most, in ms, whatever it does.
+    AtMost(u64),
+    /// Until it ends.
+    Forever,
+}
+
+/// How far the VM has come with the output of a command.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Taken {
+    /// How much it has read so far.
+    pub bytes: u64,
+    /// Whether there is more in the pipes right now.
+    pub unread: bool,
+}
+
 /// What the spawner answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reply {
+    /// The spawner is there. Descriptor: its own pidfd, where the kernel has such. Whoever opened one by number
+    /// might get that of another process.
+    Ready,
     /// Nothing is left of this command, but for the processes named.
     Settled {
         /// The command.
@@ -75,9 +131,26 @@ pub enum Reply {
         /// Why.
         failure: Failure,
     },
+    /// Something for the log, about no command if the id is 0. Holds no environment, input or argument.
+    Complaint {
+        /// The command.
+        id: CommandId,
+        /// What there is to say.
+        text: String,
+    },
 }
 
-/// What the NIF tells a shim.
+/// What the NIF sends to a shim.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Word {
+    /// For one that is ready: its next command. Descriptors: the VM's working directory, then one for each
+    /// [`crate::spec::Stream::Sent`] in their order.
+    Run(Run),
+    /// About this command, and meant for no other.
+    Order(CommandId, Order),
+}
+
+/// What the NIF tells the shim of a command.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Order {
     /// Stop the program: the stop signal now, `SIGKILL` to the whole tree after the grace.
@@ -90,6 +163,8 @@ pub enum Order {
         /// Its number.
         number: i32,
     },
+    /// The answer to [`Event::Lingering`].
+    Output(Taken),
 }
 
 /// How the program ended.
@@ -112,6 +187,15 @@ pub struct Usage {
     pub max_rss_bytes: u64,
 }
 
+impl Usage {
+    /// Adds what another process has used.
+    pub fn add(&mut self, other: Usage) {
+        self.user_us += other.user_us;
+        self.system_us += other.system_us;
+        self.max_rss_bytes = self.max_rss_bytes.max(other.max_rss_bytes);
+    }
+}
+
 /// The last word about a command that ran.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcome {
@@ -129,8 +213,8 @@ pub struct Outcome {
     pub leftovers: Vec<Failure>,
 }
 
-/// What a shim tells the NIF. [`Event::Failed`] and [`Event::Ended`] are terminal: the socket closes
-/// after them. A socket that closes without one means that the shim died.
+/// What a shim tells the NIF. After [`Event::Failed`] and [`Event::Ended`] it serves that command no longer: it is
+/// ready for the next, or its socket closes. A socket that closes without one means that the shim died.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
     /// The program runs. Descriptor: its pidfd, where the kernel has such.
@@ -138,8 +222,22 @@ pub enum Event {
         /// The process id of the program.
         pid: i32,
     },
+    /// The program ended, and something that it left goes on. A question, too, for [`Order::Output`].
+    Lingering,
+    /// The shim has panicked, which is a fault of ours, and says where. It dies of that.
+    Panicked(String),
     /// It does not run and nothing is left of the attempt.
-    Failed(Failure),
+    Failed {
+        /// Why.
+        failure: Failure,
+        /// Whether the shim is ready for another command.
+        ready: bool,
+    },
     /// It ended, and so did everything it started, but for the survivors named.
-    Ended(Outcome),
+    Ended {
+        /// How.
+        outcome: Outcome,
+        /// Whether the shim is ready for another command.
+        ready: bool,
+    },
 }

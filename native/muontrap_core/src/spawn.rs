@@ -6,15 +6,23 @@
 //! The program is started the way `posix_spawn` does it: by clone(2) with `CLONE_VM` and
 //! `CLONE_VFORK`, so no page table is copied and an error comes back through shared memory. The caller
 //! has one thread, all signals blocked and no handler installed.
+//!
+//! Nobody of the same user may attach to the caller, which is not dumpable, nor to the child in its memory. Where
+//! the child would become dumpable before `execve` it gets a copy of the memory, and closes what is not the
+//! program's: whoever takes it over then has the program, and nothing of ours.
 
 use std::ffi::CString;
+use std::mem::MaybeUninit;
+use std::num::NonZeroUsize;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::ptr::NonNull;
 use std::{ffi::OsString, fs};
 
 use nix::errno::Errno;
+use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 
 use crate::child::{self, Plan, Progress};
 use crate::failure::{Failure, Reason, Step};
@@ -36,11 +44,13 @@ impl<'a> Program<'a> {
     /// Works out everything that can be worked out before the fork: the file to execute and the
     /// arguments as the kernel wants them.
     ///
-    /// Relative paths are taken from the current directory of this process. `sent` are the descriptors
-    /// for the streams, `null` is `/dev/null`; all of them are above 2 and stay open until
+    /// Relative paths are taken from the current directory of this process. `directory` is the VM's, if this
+    /// process could not go there: the program, which may be another user's, will try again. `sent` are the
+    /// descriptors for the streams, `null` is `/dev/null`; all of them are above 2 and stay open until
     /// [`Program::start`] is through. `oom_score_adj` is what the program gets when the spec has none.
     pub fn prepare(
         spec: &'a Spec,
+        directory: Option<BorrowedFd<'_>>,
         sent: &[BorrowedFd<'_>],
         null: BorrowedFd<'_>,
         oom_score_adj: Option<i32>,
@@ -48,7 +58,7 @@ impl<'a> Program<'a> {
     ) -> Result<Self, Failure> {
         let garbage = || Failure::because(Step::Protocol, "", Reason::Garbage);
         let c_string = |bytes: Vec<u8>| CString::new(bytes).map_err(|_| garbage());
-        let program = c_string(find(spec)?.into_os_string().into_vec())?;
+        let program = c_string(find(spec, directory.is_none())?.into_os_string().into_vec())?;
         let arg0 = match &spec.arg0 {
             Some(name) => c_string(name.to_vec())?,
             None => program.clone(),
@@ -56,10 +66,11 @@ impl<'a> Program<'a> {
         let mut argv = vec![arg0.as_ptr()];
         argv.extend(spec.args.pointers().ok_or_else(garbage)?);
         let identity = &spec.identity;
-        let plan = Plan {
+        let mut plan = Plan {
             parent: nix::unistd::getpid().as_raw(),
             stdio: streams(spec.stdio, sent, null).ok_or_else(garbage)?,
             cgroups,
+            directory: directory.map(|directory| directory.as_raw_fd()),
             cd: spec.cd.as_ref().map(|path| c_string(path.to_vec())).transpose()?,
             umask: spec.limits.umask,
             nice: spec.limits.nice,
@@ -73,38 +84,62 @@ impl<'a> Program<'a> {
             groups: identity.groups.clone(),
             gid: identity.gid,
             uid: identity.uid,
+            own_identity: identity.own,
+            real_uid: nix::unistd::getuid().as_raw(),
+            apart: false,
             no_new_privs: spec.limits.no_new_privs,
             program,
             argv,
             envp: spec.env.pointers().ok_or_else(garbage)?,
         };
+        plan.apart = must_stand_apart(&plan);
         Ok(Self { spec, plan, _arg0: arg0 })
     }
 
     /// Starts it and returns its pid once it runs, that is, after `execve`. After a failure there is no
     /// child.
     pub fn start(&self) -> Result<i32, Failure> {
-        let mut stack = vec![0_u8; STACK_BYTES];
-        let mut task = Task { plan: &self.plan, progress: Progress::START };
+        if self.plan.apart {
+            let progress = Shared::new().map_err(|errno| Failure::new(Step::Fork, "", errno))?;
+            return self.clone(0, progress.0.as_ptr());
+        }
+        let mut progress = Progress::START;
+        let dumpable = self.plan.changes_identity().then(dumpable);
+        let result = self.clone(libc::CLONE_VM, &raw mut progress);
+        if let Some(dumpable) = dumpable {
+            // A change of user in this memory has made of it what fs.suid_dumpable says.
+            set_dumpable(dumpable);
+        }
+        result
+    }
+
+    fn clone(&self, memory: libc::c_int, progress: *mut Progress) -> Result<i32, Failure> {
+        // Not zeroed: what the child does not use takes no memory then.
+        let mut stack: Vec<MaybeUninit<u8>> = Vec::with_capacity(STACK_BYTES);
+        let mut task = Task { plan: &self.plan, progress };
         let argument: *mut Task<'_> = &mut task;
-        let top = stack.as_mut_ptr_range().end.map_addr(|address| address & !0xf);
-        let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+        let end = stack.spare_capacity_mut().as_mut_ptr_range().end;
+        let top = end.map_addr(|address| address & !0xf);
+        let flags = memory | libc::CLONE_VFORK | libc::SIGCHLD;
         // SAFETY: with CLONE_VFORK this thread is suspended until the child has executed the program or
-        // exited, so nothing else touches `task` and the stack meanwhile, and both outlive the child's
-        // use of them. The stack has room and is aligned as every ABI wants it.
+        // exited, so nothing else touches `task`, its progress and the stack meanwhile, and they outlive the
+        // child's use of them. The stack has room and is aligned as every ABI wants it.
         let pid = unsafe { libc::clone(enter, top.cast(), flags, argument.cast()) };
         if pid == -1 {
             return Err(Failure::new(Step::Fork, "", Errno::last()));
         }
-        // SAFETY: `task` is valid; volatile because the child, not this code, has written it.
-        let progress = unsafe { std::ptr::read_volatile(&raw const task.progress) };
+        // SAFETY: `progress` is valid; volatile because the child, not this code, has written it.
+        let progress = unsafe { std::ptr::read_volatile(progress) };
         let failure = if progress.errno != 0 {
             self.explain(progress, Reason::Errno(progress.errno))
-        } else if progress.step != Step::Exec && has_ended(pid) {
+        } else if progress.step != Step::Exec as u8 && has_ended(pid) {
             self.explain(progress, Reason::Died)
         } else {
             return Ok(pid);
         };
+        // It is about to exit, if nobody else has written of a failure.
+        // SAFETY: kill(2) takes two integers; the child has not been reaped.
+        unsafe { libc::kill(pid, libc::SIGKILL) };
         let mut status = 0;
         // SAFETY: waitpid(2) writes to `status`, which outlives the call.
         unsafe { libc::waitpid(pid, &mut status, 0) };
@@ -113,8 +148,10 @@ impl<'a> Program<'a> {
 
     fn explain(&self, progress: Progress, reason: Reason) -> Failure {
         let Progress { step, index, .. } = progress;
+        let step = Step::ALL.get(usize::from(step)).copied().unwrap_or(Step::Fork);
         let subject = match step {
             Step::CgroupJoin => self.plan.cgroups.get(index).map(|file| file.to_bytes().to_vec()),
+            Step::Chdir if index == 0 => Some(b".".to_vec()),
             Step::Chdir => self.spec.cd.as_ref().map(|path| path.to_vec()),
             Step::Nice => self.plan.nice.map(|nice| nice.to_string().into_bytes()),
             Step::OomScoreAdj => self.plan.oom_score_adj.clone().map(CString::into_bytes),
@@ -132,15 +169,59 @@ impl<'a> Program<'a> {
 
 struct Task<'a> {
     plan: &'a Plan,
-    progress: Progress,
+    progress: *mut Progress,
+}
+
+/// Memory that a child shares although it has a copy of all the rest.
+struct Shared(NonNull<Progress>);
+
+impl Shared {
+    fn new() -> nix::Result<Self> {
+        let length = NonZeroUsize::new(size_of::<Progress>()).ok_or(Errno::EINVAL)?;
+        let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        // SAFETY: mmap(2) of fresh memory, wherever there is room for it.
+        let memory = unsafe { mmap_anonymous(None, length, protection, MapFlags::MAP_SHARED) }?;
+        let progress = memory.cast::<Progress>();
+        // SAFETY: as large as wanted and aligned to a page; nobody else knows it.
+        unsafe { progress.write(Progress::START) };
+        Ok(Self(progress))
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // SAFETY: mapped by `new` with this length, and not used after this.
+        let _ = unsafe { munmap(self.0.cast(), size_of::<Progress>()) };
+    }
+}
+
+/// Whether the child becomes dumpable in the course of its steps: to write to its `oom_score_adj`, which is
+/// root's otherwise, or by a change of user, where the system is set so. Nobody knows without `/proc`.
+fn must_stand_apart(plan: &Plan) -> bool {
+    let is_root = nix::unistd::geteuid().is_root();
+    let setting = || fs::read("/proc/sys/fs/suid_dumpable");
+    plan.oom_score_adj.is_some() && !is_root
+        || plan.changes_identity() && setting().map_or(true, |value| value.starts_with(b"1"))
+}
+
+fn dumpable() -> libc::c_int {
+    // SAFETY: this option of prctl(2) takes nothing.
+    unsafe { libc::prctl(libc::PR_GET_DUMPABLE, 0, 0, 0, 0) }
+}
+
+fn set_dumpable(value: libc::c_int) {
+    // SAFETY: this option of prctl(2) takes one integer. It fails only for a value that means "root alone".
+    unsafe { libc::prctl(libc::PR_SET_DUMPABLE, value, 0, 0, 0) };
 }
 
 extern "C" fn enter(argument: *mut libc::c_void) -> libc::c_int {
     // SAFETY: `start` passes a pointer to its `Task` and does not touch it until this process has left
     // its memory.
     let task = unsafe { &mut *argument.cast::<Task<'_>>() };
-    if let Err(errno) = child::run(task.plan, &mut task.progress) {
-        task.progress.errno = errno as i32;
+    // SAFETY: valid and aligned, and nobody else's until this process has gone its way.
+    let progress = unsafe { &mut *task.progress };
+    if let Err(errno) = child::run(task.plan, progress) {
+        progress.errno = errno as i32;
     }
     // SAFETY: _exit(2) ends this process without running anything of the parent's.
     unsafe { libc::_exit(127) }
@@ -158,8 +239,8 @@ fn has_ended(pid: i32) -> bool {
 }
 
 /// The file to execute, as `System.find_executable/1` finds it: the first regular file with an
-/// executable bit.
-fn find(spec: &Spec) -> Result<PathBuf, Failure> {
+/// executable bit. Relative directories count only where they are the VM's.
+fn find(spec: &Spec, at_home: bool) -> Result<PathBuf, Failure> {
     let path = |bytes: &[u8]| PathBuf::from(OsString::from_vec(bytes.to_vec()));
     let program = path(&spec.program);
     if program.is_absolute() {
@@ -168,6 +249,7 @@ fn find(spec: &Spec) -> Result<PathBuf, Failure> {
     spec.search_path
         .split(|&byte| byte == b':')
         .map(|directory| path(directory).join(&program))
+        .filter(|file| at_home || file.is_absolute())
         .find(|file| is_executable(file))
         .and_then(|file| std::path::absolute(file).ok())
         .ok_or_else(|| Failure::new(Step::Lookup, &spec.program[..], Errno::ENOENT))

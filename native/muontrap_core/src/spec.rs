@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// A list of byte strings in one block, each ended by a NUL, so that pointers into the block can be
 /// handed to `execve` as they are.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Strings(#[serde(with = "serde_bytes")] Vec<u8>);
 
 impl Strings {
@@ -29,6 +29,11 @@ impl Strings {
             [string @ .., 0] => string,
             string => string,
         })
+    }
+
+    /// How many bytes they take, their NULs included.
+    pub fn byte_count(&self) -> usize {
+        self.0.len()
     }
 
     /// A pointer to each string and a null pointer at the end, as `execve` wants them. They are
@@ -90,6 +95,8 @@ pub struct Identity {
     pub gid: Option<u32>,
     /// The supplementary groups.
     pub groups: Option<Vec<u32>>,
+    /// Whether user and group are the VM's own, and nobody named the supplementary groups.
+    pub own: bool,
     /// The user as the caller named it, for errors.
     pub user: String,
     /// The group as the caller named it, for errors.

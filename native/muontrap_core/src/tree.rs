@@ -17,6 +17,8 @@ use crate::wait;
 
 /// How many processes below the children are taken at once; each needs a descriptor for a moment.
 const BATCH: usize = 256;
+/// How often a list that changes is read again.
+const READINGS: usize = 5;
 
 /// What one sweep over the tree has done.
 #[derive(Debug, Default)]
@@ -70,10 +72,29 @@ pub fn signal(number: i32, spare: impl Fn(i32) -> bool) -> Sweep {
 }
 
 /// The children of this process, zombies too, but for those that `spare` names.
+///
+/// A child that is a zombie after everything was reaped cannot be reaped: somebody traces it, or others of its
+/// threads run. It is as much there as any other.
 pub fn children(spare: impl Fn(i32) -> bool) -> Vec<i32> {
     let own = nix::unistd::getpid().as_raw();
-    let children = proc::children(own).unwrap_or_else(wait::children);
+    let listed = settled(|| proc::children(own)).unwrap_or_default();
+    // waitid(2) has the last word: what /proc does not show is there all the same.
+    let children = if listed.is_empty() { wait::children() } else { listed };
     children.into_iter().filter(|&pid| !spare(pid)).collect()
+}
+
+/// Reads a list until two readings agree: it may lack a process if another one ends while it is read, see
+/// proc_pid_task_children(5).
+fn settled(list: impl Fn() -> Option<Vec<i32>>) -> Option<Vec<i32>> {
+    let mut before = list()?;
+    for _ in 0..READINGS {
+        let now = list()?;
+        if now == before {
+            break;
+        }
+        before = now;
+    }
+    Some(before)
 }
 
 impl Sweep {

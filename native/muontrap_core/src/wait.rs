@@ -10,8 +10,8 @@ use crate::protocol::{Status, Usage};
 /// What [`reap`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reaped {
-    /// This child ended. Its pid is free from now on.
-    Child(i32, Status),
+    /// This child ended, and with the children it waited for it has used that. Its pid is free from now on.
+    Child(i32, Status, Usage),
     /// There are children, and all of them run.
     AllRunning,
     /// There is no child. For a subreaper: nothing it or its children started is left.
@@ -19,16 +19,23 @@ pub enum Reaped {
 }
 
 /// Takes one ended child, without waiting.
+pub fn reap() -> Reaped {
+    reap_one(-1)
+}
+
+/// The same for one child. For any child the kernel goes through all of them: 0.2 ms for 5,000.
 ///
 /// `nix::sys::wait` is not used because it cannot express a death by a real-time signal.
-pub fn reap() -> Reaped {
+pub fn reap_one(wanted: i32) -> Reaped {
     loop {
         let mut status = 0;
-        // SAFETY: waitpid(2) writes to `status`, which outlives the call.
-        let pid = unsafe { libc::waitpid(-1, &mut status, libc::WNOHANG) };
+        let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
+        // SAFETY: wait4(2) writes to `status` and `usage`, which outlive the call.
+        let pid = unsafe { libc::wait4(wanted, &mut status, libc::WNOHANG, usage.as_mut_ptr()) };
         if pid > 0 {
             if let Some(status) = decode(status) {
-                return Reaped::Child(pid, status);
+                // SAFETY: zeroed above, and that is a valid value.
+                return Reaped::Child(pid, status, used(&unsafe { usage.assume_init() }));
             }
         } else if pid == 0 {
             return Reaped::AllRunning;
@@ -79,19 +86,13 @@ fn is_waited_for(kind: libc::idtype_t, pid: i32) -> bool {
     unsafe { libc::waitid(kind, pid.unsigned_abs(), info.as_mut_ptr(), flags) == 0 }
 }
 
-/// What the children that were waited for have used.
-pub fn usage() -> Usage {
-    let Ok(usage) = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_CHILDREN)
-    else {
-        return Usage::default();
-    };
-    let micros = |time: nix::sys::time::TimeVal| {
-        u64::try_from(time.tv_sec() * 1_000_000 + time.tv_usec()).unwrap_or(0)
-    };
+fn used(usage: &libc::rusage) -> Usage {
+    let micros =
+        |time: libc::timeval| u64::try_from(time.tv_sec * 1_000_000 + time.tv_usec).unwrap_or(0);
     Usage {
-        user_us: micros(usage.user_time()),
-        system_us: micros(usage.system_time()),
-        max_rss_bytes: u64::try_from(usage.max_rss()).unwrap_or(0) * 1024,
+        user_us: micros(usage.ru_utime),
+        system_us: micros(usage.ru_stime),
+        max_rss_bytes: u64::try_from(usage.ru_maxrss).unwrap_or(0) * 1024,
     }
 }
 

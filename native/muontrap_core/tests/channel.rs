@@ -7,7 +7,7 @@ use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd};
 
 use muontrap_core::channel::{self, MESSAGE_MAX_BYTES, Received};
-use muontrap_core::protocol::{Event, Order, Reply, Request, Status};
+use muontrap_core::protocol::{Event, Linger, Order, Reply, Request, Run, Status, Word};
 use muontrap_core::spec::{Cgroup, Identity, Limits, Spec, Stream, Strings};
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, send};
@@ -31,10 +31,12 @@ impl Numbers {
 fn start(argument_bytes: usize) -> Request {
     let mut args = Strings::default();
     assert!(args.push(&vec![b'a'; argument_bytes]));
-    Request::Start {
+    Request::Start(Run {
         id: 7,
+        key: 1,
         grace_ms: 500,
         announce: true,
+        linger: Linger::Drain,
         cgroup: Cgroup::default(),
         spec: Box::new(Spec {
             program: b"program".to_vec(),
@@ -48,7 +50,7 @@ fn start(argument_bytes: usize) -> Request {
             identity: Identity::default(),
             limits: Limits::default(),
         }),
-    }
+    })
 }
 
 #[test]
@@ -122,17 +124,37 @@ fn what_was_sent_before_the_end_arrives_though_the_other_end_had_messages_unread
     assert!(matches!(received, Received::End), "{received:?}");
 }
 
+// A request that nobody has read may be sent to somebody else, one that was read may not.
+#[test]
+fn an_end_tells_whether_all_was_read() {
+    for read in [true, false] {
+        let (near, far) = channel::pair().expect("pair");
+        channel::send(near.as_fd(), &start(20), &[], MsgFlags::empty()).expect("send");
+        assert!(channel::has_unread(near.as_fd()) && !channel::is_closed(near.as_fd()));
+        if read {
+            channel::receive::<Request>(far.as_fd(), MsgFlags::empty()).expect("receive");
+            assert!(!channel::has_unread(near.as_fd()));
+        }
+        drop(far);
+        assert!(channel::is_closed(near.as_fd()));
+        let end = channel::receive::<Event>(near.as_fd(), MsgFlags::empty()).expect("receive");
+        assert_eq!(matches!(end, Received::Unread), !read, "{end:?}");
+        assert_eq!(matches!(end, Received::End), read, "{end:?}");
+    }
+}
+
 #[test]
 fn a_million_random_and_damaged_frames_do_no_harm() {
     let mut numbers = Numbers(0x9E37_79B9_7F4A_7C15);
-    let event = Event::Ended(muontrap_core::protocol::Outcome {
+    let outcome = muontrap_core::protocol::Outcome {
         pid: 4711,
         status: Status::Signaled(9),
         usage: Default::default(),
         oom_killed: false,
         survivors: vec![1, 2, 3],
         leftovers: Vec::new(),
-    });
+    };
+    let event = Event::Ended { outcome, ready: true };
     let whole = [
         postcard::to_stdvec(&start(20)).expect("encodes"),
         postcard::to_stdvec(&event).expect("encodes"),
@@ -150,7 +172,7 @@ fn a_million_random_and_damaged_frames_do_no_harm() {
         };
         decoded += usize::from(postcard::from_bytes::<Request>(&frame).is_ok());
         decoded += usize::from(postcard::from_bytes::<Reply>(&frame).is_ok());
-        decoded += usize::from(postcard::from_bytes::<Order>(&frame).is_ok());
+        decoded += usize::from(postcard::from_bytes::<Word>(&frame).is_ok());
         decoded += usize::from(postcard::from_bytes::<Event>(&frame).is_ok());
     }
     // Some of them happen to be messages; that none panics or takes the memory is the point.

@@ -21,7 +21,8 @@ fn a_message_without_room_for_its_descriptors_arrives_stripped_and_leaves_none()
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("limit");
     let small = Event::Started { pid: 7 };
     // Too large for the datagram, so there is one descriptor more, and that comes first.
-    let large = Event::Failed(Failure::new(Step::Exec, vec![b'x'; 40_000], Errno::E2BIG));
+    let failure = Failure::new(Step::Exec, vec![b'x'; 40_000], Errno::E2BIG);
+    let large = Event::Failed { failure, ready: false };
     let sent = [near.as_fd(), far.as_fd(), near.as_fd()];
     let next = far.as_raw_fd().max(near.as_raw_fd()) as u64 + 1;
     let before = open_descriptors();

@@ -1,146 +1,71 @@
 // SPDX-FileCopyrightText: 2026 The muontrap authors
 // SPDX-License-Identifier: Apache-2.0
 
-//! One command as the VM sees it, and what happens to it.
+//! One command of this VM: its machine, and the near ends of its pipes and sockets.
 //!
-//! Everything is behind one lock, taken by the owner's NIF calls and by the reactor. Under it a bounded
-//! amount is read, and it is kept until the message is on its way, so the owner gets everything in the
+//! Everything that changes is behind one lock, taken by the owner's NIF calls and by the reactor. Under it a
+//! bounded amount is read, and it is kept until the message is on its way, so the owner gets everything in the
 //! order it was read in.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use muontrap_core::channel;
-use muontrap_core::failure::{Failure, Reason, Step};
-use muontrap_core::pidfd::PidFd;
-use muontrap_core::protocol::{CommandId, Order, Outcome};
-use muontrap_core::spec::Cgroup;
-use muontrap_core::window::Window;
+use muontrap_core::channel::{self, Key};
+use muontrap_core::lines::{Line, Mode};
+use muontrap_core::machine::{
+    Channel, Deadline, Effect, Event, Machine, Next, Read, Retry, Setup, Source,
+};
+use muontrap_core::protocol::{CommandId, Order, ShimId, Word};
+use muontrap_core::spec::{Cgroup, Strings};
+use muontrap_core::terminal::Terminal;
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::MsgFlags;
+use rustler::{LocalPid, OwnedBinary, Term};
 
-use rustler::env::SavedTerm;
-use rustler::{Env, LocalPid, OwnedEnv, Term};
+use crate::output::{Output, Patience};
+use crate::pool;
+use crate::state::{Pending, State, Tag, send};
+use crate::sync::lock;
+use crate::watch::{self, Subject, Task};
 
-use crate::reactor::{self, Source};
-use crate::registry::lock;
-
-/// The most that is read at once, so that no call takes long.
-pub(crate) const READ_MAX_BYTES: usize = 64 * 1024;
-
-/// Something the owner is told. Output is where it was read to, and copied once: into the message.
-#[derive(Debug)]
-pub(crate) enum Event<'a> {
+/// Something the owner is told.
+pub(crate) enum Message {
     Started(i32),
-    Output(Channel, &'a [u8]),
+    Output(Channel, OwnedBinary),
+    /// The lines that a chunk completes. The last line that no newline ended comes with an empty one.
+    Lines(Channel, OwnedBinary, Vec<Line>),
+    /// Output that nobody wants any more.
+    Dropped,
     Writable,
     Last(Terminal),
 }
 
-/// The one last event of a command.
-#[derive(Clone, Debug)]
-pub(crate) enum Terminal {
-    Ended(Outcome),
-    Failed(Failure),
-    /// The shim died. With what could not be killed of what it left.
-    Lost(Failure, Vec<i32>),
-}
-
-impl Terminal {
-    /// The shim is gone, and this is what was heard of it last.
-    pub(crate) fn lost(reason: Reason, survivors: Vec<i32>) -> Self {
-        Terminal::Lost(Failure::because(Step::Shim, "", reason), survivors)
-    }
-}
-
-/// A stream of output.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Channel {
-    Stdout,
-    Stderr,
-}
-
-impl Channel {
-    pub(crate) const BOTH: [Channel; 2] = [Channel::Stdout, Channel::Stderr];
-
-    pub(crate) fn source(self) -> Source {
-        match self {
-            Channel::Stdout => Source::Stdout,
-            Channel::Stderr => Source::Stderr,
-        }
-    }
-}
-
-/// The near end of an output pipe. Non-blocking; the far end is another open file description.
-#[derive(Debug, Default)]
-pub(crate) struct Output {
-    pub(crate) pipe: Option<OwnedFd>,
-    /// Whether the reactor will tell when there is something to read.
-    pub(crate) armed: bool,
-    pub(crate) bytes: u64,
-    /// How much is still read, once the tree is gone.
-    pub(crate) left: Option<usize>,
-}
-
-/// How far the command is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Phase {
-    /// Nothing was heard of the shim yet.
-    Starting,
-    /// The program runs.
-    Running,
-    /// The shim died; the spawner looks after what it left.
-    Settling,
-    /// The terminal event is known.
-    Over,
-}
-
-/// What changes.
-pub(crate) struct State {
-    pub(crate) phase: Phase,
-    pub(crate) control: Option<OwnedFd>,
-    pub(crate) pidfd: Option<PidFd>,
-    pub(crate) pid: Option<i32>,
-    pub(crate) outputs: [Output; 2],
-    pub(crate) input: Option<OwnedFd>,
-    pub(crate) window: Window,
-    /// Whether the owner wants to hear of the start.
-    pub(crate) announce: bool,
-    pub(crate) stopping: bool,
-    /// The owner is gone: output is read and dropped, so that the program can end in peace.
-    pub(crate) ownerless: bool,
-    pub(crate) terminal: Option<Terminal>,
-    /// The terminal event is with the owner, or there is no owner: nothing more will happen.
-    pub(crate) closed: bool,
-    /// Who wants to be told when the tree is gone.
-    pub(crate) waiting: Vec<LocalPid>,
-    tag: Tag,
-}
-
-/// The reference the owner gave; it marks each message.
-struct Tag {
-    env: OwnedEnv,
-    reference: SavedTerm,
+/// The program and its arguments. Two blocks, however many they are: they are freed on a scheduler.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Words {
+    pub(crate) program: Vec<u8>,
+    pub(crate) args: Strings,
 }
 
 /// One command.
 pub(crate) struct Command {
     pub(crate) id: CommandId,
+    /// What its shim signs with.
+    pub(crate) key: Key,
     pub(crate) owner: LocalPid,
-    pub(crate) words: Vec<Vec<u8>>,
+    pub(crate) words: Words,
     pub(crate) cgroup: Cgroup,
-    pub(crate) grace: Duration,
     pub(crate) since: Instant,
     spawner: AtomicU64,
+    shim: AtomicU64,
     state: Mutex<State>,
 }
 
-/// The near ends of a command's pipes and sockets.
+/// The near ends of a command's pipes.
 pub(crate) struct Ends {
-    pub(crate) control: OwnedFd,
     pub(crate) outputs: [Option<OwnedFd>; 2],
     pub(crate) input: Option<OwnedFd>,
 }
@@ -148,50 +73,48 @@ pub(crate) struct Ends {
 /// What is known of a command before it starts.
 pub(crate) struct Description {
     pub(crate) id: CommandId,
+    /// What its shim signs with.
+    pub(crate) key: Key,
     pub(crate) owner: LocalPid,
-    pub(crate) words: Vec<Vec<u8>>,
+    pub(crate) words: Words,
     pub(crate) cgroup: Cgroup,
-    pub(crate) grace: Duration,
-    pub(crate) window_bytes: usize,
-    pub(crate) announce: bool,
+    pub(crate) setup: Setup,
+    /// What is a line of the streams of output, if lines are wanted.
+    pub(crate) lines: [Option<Mode>; 2],
 }
 
 impl Command {
     pub(crate) fn new(description: Description, reference: Term<'_>, ends: Ends) -> Self {
-        let env = OwnedEnv::new();
-        let reference = env.save(reference);
-        let outputs = ends.outputs.map(|pipe| Output { pipe, ..Output::default() });
+        let [stdout, stderr] = ends.outputs;
+        let [stdout_lines, stderr_lines] = description.lines;
         let state = State {
-            phase: Phase::Starting,
-            control: Some(ends.control),
+            machine: Machine::new(description.setup),
+            control: None,
+            ready: false,
+            pending: None,
             pidfd: None,
-            pid: None,
-            outputs,
+            outputs: [Output::new(stdout, stdout_lines), Output::new(stderr, stderr_lines)],
             input: ends.input,
-            window: Window::new(description.window_bytes),
-            announce: description.announce,
-            stopping: false,
-            ownerless: false,
-            terminal: None,
-            closed: false,
             waiting: Vec::new(),
-            tag: Tag { env, reference },
+            tag: Tag::new(reference),
         };
         Self {
             id: description.id,
+            key: description.key,
             owner: description.owner,
             words: description.words,
             cgroup: description.cgroup,
-            grace: description.grace,
             since: Instant::now(),
             spawner: AtomicU64::new(0),
+            shim: AtomicU64::new(0),
             state: Mutex::new(state),
         }
     }
 
-    /// This spawner gets it.
-    pub(crate) fn claim(&self, spawner: u64) {
+    /// This shim gets it, of this spawner.
+    pub(crate) fn claim(&self, spawner: u64, shim: ShimId) {
         self.spawner.store(spawner, Ordering::Relaxed);
+        self.shim.store(shim, Ordering::Relaxed);
     }
 
     /// The generation of the spawner that has it.
@@ -199,23 +122,181 @@ impl Command {
         self.spawner.load(Ordering::Relaxed)
     }
 
+    /// The shim that has it.
+    pub(crate) fn shim(&self) -> ShimId {
+        self.shim.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
     }
 
-    /// Asks the shim to stop the program, once or again with another grace. Never waits.
-    pub(crate) fn stop(&self, state: &mut State, grace: Duration) {
-        state.stopping = true;
-        if let Some(control) = &state.control {
-            let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
-            // A shim that does not read its socket is found out by the watch that follows each stop.
-            let _ = channel::send(
-                control.as_fd(),
-                &Order::Stop { grace_ms },
-                &[],
-                MsgFlags::MSG_DONTWAIT,
-            );
+    /// Has its pipes watched. The reactor drops events of a command that is not registered, so this comes
+    /// first only as long as nobody has the far ends.
+    pub(crate) fn watch_all(&self) -> nix::Result<()> {
+        let state = self.lock();
+        for source in [Source::Stdin, Source::Stdout, Source::Stderr] {
+            if let Some(descriptor) = state.descriptor(source) {
+                watch::add(descriptor, Subject::Command(self.id, source))?;
+            }
         }
+        Ok(())
+    }
+
+    /// A new control socket. Returns its far end, for the shim that will be forked.
+    pub(crate) fn connect(&self, state: &mut State) -> nix::Result<OwnedFd> {
+        let (near, far) = channel::pair()?;
+        watch::add(near.as_fd(), Subject::Command(self.id, Source::Control))?;
+        state.control = Some(near);
+        Ok(far)
+    }
+
+    /// Sends it to a shim that is ready. If that is dead, or has no room, nothing is sent and the socket closed.
+    pub(crate) fn send_to(
+        &self,
+        state: &mut State,
+        shim: OwnedFd,
+        pending: Box<Pending>,
+    ) -> Result<(), Box<Pending>> {
+        let Pending { run, directory, streams } = &*pending;
+        let mut descriptors = vec![directory.as_fd()];
+        descriptors.extend(streams.iter().map(AsFd::as_fd));
+        let sent =
+            watch::again(shim.as_fd(), Subject::Command(self.id, Source::Control)).and_then(|()| {
+                let word = Word::Run(run.clone());
+                channel::send(shim.as_fd(), &word, &descriptors, MsgFlags::MSG_DONTWAIT)
+            });
+        if sent.is_err() {
+            return Err(pending);
+        }
+        state.control = Some(shim);
+        state.pending = Some(pending);
+        Ok(())
+    }
+
+    /// Something happened to it, as a thread other than the reactor's knows.
+    pub(crate) fn hear(&self, event: Event) {
+        let mut state = self.lock();
+        let effects = state.machine.hear(event);
+        self.act(&mut state, effects);
+    }
+
+    /// Does what any thread can do, and hands the rest to the reactor.
+    pub(crate) fn act(&self, state: &mut State, effects: impl IntoIterator<Item = Effect>) {
+        for effect in effects {
+            if let Some(rest) = self.carry_out(state, effect) {
+                watch::hand_over(Task::Effect(self.id, rest));
+            }
+        }
+    }
+
+    /// Carries out what any thread can. Returned is what only the reactor can do.
+    pub(crate) fn carry_out(&self, state: &mut State, effect: Effect) -> Option<Effect> {
+        match effect {
+            Effect::Order(order) => return state.order(self.id, order),
+            Effect::AnswerLingering => {
+                return state.order(self.id, Order::Output(state.taken()));
+            }
+            Effect::Watch(source) => {
+                let descriptor = state.descriptor(source)?;
+                if watch::again(descriptor, Subject::Command(self.id, source)).is_err() {
+                    // Then the event comes too often, but it comes.
+                    return Some(Effect::Set(Deadline::Retry(Retry::Look(source))));
+                }
+            }
+            Effect::KillProgram => {
+                if let Some(pidfd) = &state.pidfd {
+                    // Refused or too late: then it is reported, or gone.
+                    let _ = pidfd.signal(libc::SIGKILL);
+                }
+            }
+            Effect::CloseOutput(channel) => state.outputs[channel as usize].pipe = None,
+            Effect::CloseInput => state.input = None,
+            Effect::CloseControl => {
+                state.pidfd = None;
+                state.pending = None;
+                if let Some(control) = state.control.take()
+                    && state.ready
+                {
+                    pool::put(self.spawner(), self.shim(), control);
+                }
+            }
+            Effect::TellStarted(_)
+            | Effect::TellRoom
+            | Effect::StartAgain
+            | Effect::Deliver
+            | Effect::TellGone
+            | Effect::Ask(_)
+            | Effect::Settle
+            | Effect::Set(_) => return Some(effect),
+        }
+        None
+    }
+
+    /// What the owner can take now. Where there is nothing the reactor is told to look out for more. `scratch`
+    /// holds what is small, or dropped; it has the size of the largest read.
+    pub(crate) fn next(&self, state: &mut State, scratch: &mut [u8]) -> Option<Message> {
+        self.next_by(state, scratch, Machine::next, Patience::Some)
+    }
+
+    /// The same for what it is sent.
+    pub(crate) fn next_message(&self, state: &mut State, scratch: &mut [u8]) -> Option<Message> {
+        self.next_by(state, scratch, Machine::next_message, Patience::None)
+    }
+
+    fn next_by(
+        &self,
+        state: &mut State,
+        scratch: &mut [u8],
+        next: fn(&mut Machine, usize) -> Next,
+        patience: Patience,
+    ) -> Option<Message> {
+        loop {
+            match next(&mut state.machine, scratch.len()) {
+                Next::Read(channel, room) => {
+                    let dropped = state.machine.is_orphaned();
+                    let output = &mut state.outputs[channel as usize];
+                    let (read, chunk) = output.read(&mut scratch[..room], dropped, patience);
+                    let effect = state.machine.read(channel, read);
+                    let message = match (read, chunk) {
+                        (Read::Bytes(_), Some(chunk)) => Some(match output.lines(&chunk) {
+                            Some(lines) => Message::Lines(channel, chunk, lines),
+                            None => Message::Output(channel, chunk),
+                        }),
+                        (Read::Bytes(_), None) => Some(Message::Dropped),
+                        (Read::Empty | Read::End, _)
+                            if effect == Some(Effect::CloseOutput(channel)) =>
+                        {
+                            output.rest().map(|rest| {
+                                let none = OwnedBinary::new(0);
+                                Message::Lines(channel, none, vec![Line::Own(rest)])
+                            })
+                        }
+                        (Read::Empty | Read::End, _) => None,
+                    };
+                    self.act(state, effect);
+                    if message.is_some() {
+                        return message;
+                    }
+                }
+                Next::Measure(channel) => {
+                    let bytes = state.outputs[channel as usize].capacity_bytes();
+                    state.machine.measured(channel, bytes);
+                }
+                Next::Last(terminal) => return Some(Message::Last(terminal)),
+                Next::Nothing => return None,
+            }
+        }
+    }
+
+    /// Whether its end is known, or will be once the reactor has read what the shim has said.
+    pub(crate) fn has_news(&self) -> bool {
+        let state = self.lock();
+        let unread = |control: &OwnedFd| {
+            let mut fds = [PollFd::new(control.as_fd(), PollFlags::POLLIN)];
+            poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+        };
+        state.machine.is_over() || state.control.as_ref().is_some_and(unread)
     }
 
     /// Sends the program a signal. `ESRCH` when it is not there (any more, or yet).
@@ -223,74 +304,10 @@ impl Command {
         let state = self.lock();
         match (&state.pidfd, &state.control) {
             (Some(pidfd), _) => pidfd.signal(number),
-            (None, Some(control)) if state.phase == Phase::Running => channel::send(
-                control.as_fd(),
-                &Order::Signal { number },
-                &[],
-                MsgFlags::MSG_DONTWAIT,
-            ),
+            (None, Some(control)) if state.machine.os_pid().is_some() => {
+                send(control, &Word::Order(self.id, Order::Signal { number }))
+            }
             _ => Err(Errno::ESRCH),
-        }
-    }
-
-    /// The next event, if there is one now: output that the window allows, or the terminal event when
-    /// all output is out. Where there is none the reactor is told to look out for more. `buffer` is what
-    /// is read into.
-    pub(crate) fn next<'a>(&self, state: &mut State, buffer: &'a mut [u8]) -> Option<Event<'a>> {
-        for channel in Channel::BOTH {
-            if let Some(length) = self.read(state, channel, buffer) {
-                return Some(Event::Output(channel, &buffer[..length]));
-            }
-        }
-        self.last(state)
-    }
-
-    fn last(&self, state: &mut State) -> Option<Event<'static>> {
-        let open = state.outputs.iter().any(|output| output.pipe.is_some());
-        if open || state.closed {
-            return None;
-        }
-        let terminal = state.terminal.clone()?;
-        state.closed = true;
-        state.input = None;
-        Some(Event::Last(terminal))
-    }
-
-    fn read(&self, state: &mut State, channel: Channel, buffer: &mut [u8]) -> Option<usize> {
-        let over = state.phase == Phase::Over;
-        let credit = if state.ownerless { READ_MAX_BYTES } else { state.window.credit() };
-        let output = &mut state.outputs[channel as usize];
-        if credit == 0 || output.armed && !over {
-            return None;
-        }
-        let pipe = output.pipe.as_ref()?;
-        let mut room = credit.min(buffer.len());
-        if over {
-            // No more than the tree can have left in the pipe: what could not be killed may write for ever.
-            let left = *output.left.get_or_insert_with(|| capacity(pipe.as_fd()));
-            room = room.min(left);
-        }
-        loop {
-            match nix::unistd::read(pipe.as_fd(), &mut buffer[..room]) {
-                Err(Errno::EINTR) => {}
-                // Once the tree is gone nothing more can come, even if a stranger holds the far end.
-                Err(Errno::EAGAIN) if !over => {
-                    output.armed = reactor::arm(pipe.as_fd(), self.id, channel.source());
-                    return None;
-                }
-                Ok(0) | Err(_) => {
-                    output.pipe = None;
-                    return None;
-                }
-                Ok(length) => {
-                    output.bytes += length as u64;
-                    output.left = output.left.map(|left| left - length);
-                    if !state.ownerless {
-                        state.window.take(length);
-                    }
-                    return Some(length);
-                }
-            }
         }
     }
 
@@ -300,30 +317,24 @@ impl Command {
         let mut state = self.lock();
         let Some(input) = &state.input else { return Err(Errno::EPIPE) };
         let result = loop {
-            match nix::unistd::write(input.as_fd(), bytes) {
+            match nix::unistd::write(input, bytes) {
                 Err(Errno::EINTR) => {}
-                other => break other,
+                result => break result,
             }
         };
-        match result {
-            Err(Errno::EAGAIN) => {
-                reactor::arm(input.as_fd(), self.id, Source::Stdin);
-            }
-            Err(_) => state.input = None,
-            Ok(_) => {}
-        }
+        let effect = match result {
+            Ok(_) => None,
+            Err(Errno::EAGAIN) => state.machine.await_room(),
+            Err(_) => state.machine.close_input(),
+        };
+        self.act(&mut state, effect);
         result
     }
-}
 
-/// The most that can be in a pipe, see fcntl(2).
-fn capacity(pipe: BorrowedFd<'_>) -> usize {
-    fcntl(pipe, FcntlArg::F_GETPIPE_SZ).map_or(usize::MAX, |size| size.unsigned_abs() as usize)
-}
-
-impl State {
-    /// The owner's reference in another environment.
-    pub(crate) fn reference<'a>(&self, env: Env<'a>) -> Term<'a> {
-        self.tag.env.run(|own| self.tag.reference.load(own).in_env(env))
+    /// No more input comes.
+    pub(crate) fn close_input(&self) {
+        let mut state = self.lock();
+        let effect = state.machine.close_input();
+        self.act(&mut state, effect);
     }
 }

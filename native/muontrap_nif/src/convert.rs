@@ -7,18 +7,21 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use muontrap_core::lines::Mode;
+use muontrap_core::protocol::Linger;
 use muontrap_core::spec::{
     Cgroup, Group, Identity, Limits, Rlimit, Setting, Spec, Stream, Strings, Version,
 };
 use rustler::{Atom, Binary, Decoder, Error, ListIterator, NifResult, Term};
 use serde_bytes::ByteBuf;
 
-use crate::atoms;
+use crate::budget::{Budget, Refusal};
 use crate::identity::{Account, Asked};
+use crate::{atoms, environment};
 
 /// What a standard stream of the program is to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wish {
+pub(crate) enum Redirect {
     Null,
     /// A pipe whose near end is ours.
     Pipe,
@@ -34,27 +37,36 @@ pub(crate) struct Wanted {
     pub(crate) spec: Spec,
     pub(crate) asked: Asked,
     pub(crate) cgroup: Cgroup,
-    pub(crate) stdio: [Wish; 3],
+    pub(crate) stdio: [Redirect; 3],
     pub(crate) grace: Duration,
+    pub(crate) linger: Linger,
     pub(crate) window_bytes: usize,
     pub(crate) announce: bool,
+    /// What is a line of standard output and standard error, if lines are wanted.
+    pub(crate) lines: [Option<Mode>; 2],
 }
 
-/// The whole request. `stdio` of the spec is only good once the descriptors are there.
-pub(crate) fn wanted(term: Term<'_>) -> NifResult<Wanted> {
+/// The whole request, or as much as the budget allows. `stdio` of the spec is only good once the descriptors
+/// are there.
+pub(crate) fn wanted(term: Term<'_>, budget: &Budget) -> Result<Wanted, Refusal> {
     let (stdin, stdout, stderr): (Atom, Atom, Atom) = get(term, atoms::stdio())?;
-    let stdio = [wish(stdin)?, wish(stdout)?, wish(stderr)?];
+    let stdio = [redirect(stdin)?, redirect(stdout)?, redirect(stderr)?];
+    let frugal = |term: Term<'_>| {
+        let bytes: Binary<'_> = term.decode()?;
+        budget.spend_string(bytes.len())?;
+        Ok::<_, Refusal>(bytes.as_slice().to_vec())
+    };
     let spec = Spec {
-        program: bytes(get(term, atoms::program())?)?,
-        search_path: bytes(get(term, atoms::search_path())?)?,
-        arg0: optional(term, atoms::arg0(), bytes)?.map(ByteBuf::from),
-        args: strings(get(term, atoms::args())?)?,
-        env: environment(get(term, atoms::env())?)?,
-        cd: optional(term, atoms::cd(), bytes)?.map(ByteBuf::from),
-        stdio: stdio.map(|wish| match wish {
-            Wish::Null => Stream::Null,
-            Wish::Pipe | Wish::Inherit => Stream::Sent,
-            Wish::Stdout => Stream::SameAsStdout,
+        program: frugal(get(term, atoms::program())?)?,
+        search_path: environment::get(b"PATH").unwrap_or_default(),
+        arg0: optional(term, atoms::arg0(), frugal)?.map(ByteBuf::from),
+        args: strings(get(term, atoms::args())?, budget)?,
+        env: variables(get(term, atoms::env())?, budget)?,
+        cd: optional(term, atoms::cd(), frugal)?.map(ByteBuf::from),
+        stdio: stdio.map(|redirect| match redirect {
+            Redirect::Null => Stream::Null,
+            Redirect::Pipe | Redirect::Inherit => Stream::Sent,
+            Redirect::Stdout => Stream::SameAsStdout,
         }),
         stop_signal: get(term, atoms::stop_signal())?,
         identity: Identity::default(),
@@ -77,20 +89,36 @@ pub(crate) fn wanted(term: Term<'_>) -> NifResult<Wanted> {
         cgroup: optional(term, atoms::cgroup(), cgroup)?.unwrap_or_default(),
         stdio,
         grace: Duration::from_millis(get(term, atoms::grace_ms())?),
+        linger: linger(get(term, atoms::linger())?)?,
         window_bytes: get(term, atoms::window_bytes())?,
         announce: get(term, atoms::announce())?,
+        lines: lines(get(term, atoms::lines())?)?,
     })
+}
+
+fn lines(term: Term<'_>) -> NifResult<[Option<Mode>; 2]> {
+    let (stdout, stderr): (Term<'_>, Term<'_>) = term.decode()?;
+    let mode = |term: Term<'_>| {
+        if atoms::nil() == term {
+            Ok(None)
+        } else if atoms::raw() == term {
+            Ok(Some(Mode::Raw))
+        } else {
+            Ok(Some(Mode::Text { max: term.decode()? }))
+        }
+    };
+    Ok([mode(stdout)?, mode(stderr)?])
 }
 
 fn get<'a, T: Decoder<'a>>(map: Term<'a>, key: Atom) -> NifResult<T> {
     map.map_get(key)?.decode()
 }
 
-fn optional<'a, T>(
+fn optional<'a, T, E: From<Error>>(
     map: Term<'a>,
     key: Atom,
-    convert: impl Fn(Term<'a>) -> NifResult<T>,
-) -> NifResult<Option<T>> {
+    convert: impl Fn(Term<'a>) -> Result<T, E>,
+) -> Result<Option<T>, E> {
     match map.map_get(key) {
         Ok(term) if atoms::nil() != term => convert(term).map(Some),
         _ => Ok(None),
@@ -109,10 +137,13 @@ fn text(term: Term<'_>) -> NifResult<String> {
     term.decode()
 }
 
-fn strings(list: Term<'_>) -> NifResult<Strings> {
+/// Binaries in one block.
+pub(crate) fn strings(list: ListIterator<'_>, budget: &Budget) -> Result<Strings, Refusal> {
     let mut strings = Strings::default();
-    for term in list.decode::<ListIterator<'_>>()? {
-        push(&mut strings, term.decode::<Binary<'_>>()?.as_slice())?;
+    for term in list {
+        let string: Binary<'_> = term.decode()?;
+        budget.spend_string(string.len())?;
+        push(&mut strings, string.as_slice())?;
     }
     Ok(strings)
 }
@@ -123,39 +154,36 @@ fn push(strings: &mut Strings, bytes: &[u8]) -> NifResult<()> {
 
 /// `{base, changes}`: the VM's environment as `os:env/0` gives it, and what is different, `nil` for what
 /// is not to be there.
-fn environment(term: Term<'_>) -> NifResult<Strings> {
-    let (base, changes): (ListIterator<'_>, Term<'_>) = term.decode()?;
-    let changes: Vec<(Binary<'_>, Term<'_>)> = each(changes, |change| change.decode())?;
-    let changed: HashSet<&[u8]> = changes.iter().map(|(name, _)| name.as_slice()).collect();
-    let mut strings = Strings::default();
-    let mut line = Vec::new();
-    for variable in base {
-        let (name, value): (Term<'_>, Term<'_>) = variable.decode()?;
-        line.clear();
-        characters(name, &mut line)?;
-        if changed.contains(line.as_slice()) {
-            continue;
-        }
-        line.push(b'=');
-        characters(value, &mut line)?;
-        push(&mut strings, &line)?;
-    }
-    for (name, value) in &changes {
-        if atoms::nil() != *value {
+fn variables(term: Term<'_>, budget: &Budget) -> Result<Strings, Refusal> {
+    let (base, changes): (Term<'_>, ListIterator<'_>) = term.decode()?;
+    let mut changed = HashSet::new();
+    let mut added = Strings::default();
+    for change in changes {
+        let (name, value): (Binary<'_>, Term<'_>) = change.decode()?;
+        budget.spend_string(name.len())?;
+        if atoms::nil() != value {
             let value: Binary<'_> = value.decode()?;
-            push(&mut strings, &[name.as_slice(), b"=", value.as_slice()].concat())?;
+            budget.spend(value.len())?;
+            push(&mut added, &[name.as_slice(), b"=", value.as_slice()].concat())?;
         }
+        changed.insert(name.as_slice());
+    }
+    let base = environment::encode(base, budget)?;
+    if changed.is_empty() {
+        return Ok(Strings::clone(&base));
+    }
+    let mut strings = Strings::default();
+    for variable in base.iter().filter(|variable| !changed.contains(name_of(variable))) {
+        push(&mut strings, variable)?;
+    }
+    for variable in added.iter() {
+        push(&mut strings, variable)?;
     }
     Ok(strings)
 }
 
-/// The bytes behind a list of characters, as the VM makes it of file names and variables.
-fn characters(list: Term<'_>, into: &mut Vec<u8>) -> NifResult<()> {
-    for character in list.decode::<ListIterator<'_>>()? {
-        let character = char::from_u32(character.decode()?).ok_or(Error::BadArg)?;
-        into.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
-    }
-    Ok(())
+fn name_of(variable: &[u8]) -> &[u8] {
+    variable.split(|&byte| byte == b'=').next().unwrap_or_default()
 }
 
 fn account(term: Term<'_>) -> NifResult<Account> {
@@ -203,15 +231,25 @@ fn resource_number(name: &str) -> Option<u32> {
     Some(number)
 }
 
-fn wish(atom: Atom) -> NifResult<Wish> {
+fn linger(term: Term<'_>) -> NifResult<Linger> {
+    if atoms::nil() == term {
+        Ok(Linger::Drain)
+    } else if atoms::infinity() == term {
+        Ok(Linger::Forever)
+    } else {
+        term.decode().map(Linger::AtMost)
+    }
+}
+
+fn redirect(atom: Atom) -> NifResult<Redirect> {
     if atom == atoms::null() {
-        Ok(Wish::Null)
+        Ok(Redirect::Null)
     } else if atom == atoms::pipe() {
-        Ok(Wish::Pipe)
+        Ok(Redirect::Pipe)
     } else if atom == atoms::inherit() {
-        Ok(Wish::Inherit)
+        Ok(Redirect::Inherit)
     } else if atom == atoms::stdout() {
-        Ok(Wish::Stdout)
+        Ok(Redirect::Stdout)
     } else {
         Err(Error::BadArg)
     }

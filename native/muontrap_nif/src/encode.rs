@@ -4,37 +4,72 @@
 //! Our values as Erlang terms.
 
 use muontrap_core::failure::{Failure, Reason};
+use muontrap_core::lines::Line;
+use muontrap_core::machine::Channel;
 use muontrap_core::protocol::{Outcome, Status};
+use muontrap_core::terminal::Terminal;
 use nix::errno::Errno;
-use rustler::{Atom, Encoder, Env, NewBinary, Term};
+use rustler::{Atom, Encoder, Env, NewBinary, OwnedBinary, Term};
 
 use crate::atoms;
-use crate::command::{Channel, Event, Terminal};
+use crate::command::Message;
 
-impl Encoder for Event<'_> {
-    fn encode<'a>(&self, env: Env<'a>) -> Term<'a> {
-        match self {
-            Event::Started(pid) => (atoms::started(), pid).encode(env),
-            Event::Output(Channel::Stdout, bytes) => {
-                (atoms::stdout(), binary(env, bytes)).encode(env)
-            }
-            Event::Output(Channel::Stderr, bytes) => {
-                (atoms::stderr(), binary(env, bytes)).encode(env)
-            }
-            Event::Writable => atoms::writable().encode(env),
-            Event::Last(terminal) => terminal.encode(env),
+/// The largest binary that is kept on the heap of a process, see ERL_ONHEAP_BIN_LIMIT.
+const HEAP_BINARY_MAX_BYTES: usize = 64;
+
+/// What the owner is told.
+pub(crate) fn message(env: Env<'_>, message: Message) -> Term<'_> {
+    match message {
+        Message::Started(pid) => (atoms::started(), pid).encode(env),
+        Message::Output(channel, chunk) => (name_of(channel), owned(env, chunk)).encode(env),
+        Message::Lines(channel, chunk, found) => {
+            let bytes = chunk.as_slice().len();
+            (name_of(channel), lines(env, chunk, &found), bytes).encode(env)
         }
+        // Nobody is there to be told.
+        Message::Dropped => atoms::nil().encode(env),
+        Message::Writable => atoms::writable().encode(env),
+        Message::Last(last) => terminal(env, &last),
     }
 }
 
-impl Encoder for Terminal {
-    fn encode<'a>(&self, env: Env<'a>) -> Term<'a> {
-        match self {
-            Terminal::Ended(end) => (atoms::ended(), outcome(env, end)).encode(env),
-            Terminal::Failed(reason) => (atoms::failed(), failure(env, reason)).encode(env),
-            Terminal::Lost(reason, survivors) => {
-                (atoms::lost(), failure(env, reason), survivors).encode(env)
-            }
+fn name_of(channel: Channel) -> Atom {
+    match channel {
+        Channel::Stdout => atoms::stdout(),
+        Channel::Stderr => atoms::stderr(),
+    }
+}
+
+fn owned(env: Env<'_>, chunk: OwnedBinary) -> Term<'_> {
+    if chunk.as_slice().len() <= HEAP_BINARY_MAX_BYTES {
+        return binary(env, chunk.as_slice());
+    }
+    chunk.release(env).to_term(env)
+}
+
+/// Lines that share the chunk, but for those that began before it.
+fn lines<'a>(env: Env<'a>, chunk: OwnedBinary, lines: &[Line]) -> Term<'a> {
+    let chunk = chunk.release(env);
+    let mut list = Term::list_new_empty(env);
+    for line in lines.iter().rev() {
+        let term = match line {
+            Line::Own(bytes) => binary(env, bytes),
+            Line::Of(range) => match chunk.make_subbinary(range.start, range.len()) {
+                Ok(line) => line.to_term(env),
+                Err(_) => binary(env, &[]),
+            },
+        };
+        list = list.list_prepend(term);
+    }
+    list
+}
+
+fn terminal<'a>(env: Env<'a>, terminal: &Terminal) -> Term<'a> {
+    match terminal {
+        Terminal::Ended(end) => (atoms::ended(), outcome(env, end)).encode(env),
+        Terminal::Failed(reason) => (atoms::failed(), failure(env, reason)).encode(env),
+        Terminal::Lost(reason, survivors) => {
+            (atoms::lost(), failure(env, reason), survivors).encode(env)
         }
     }
 }
@@ -88,6 +123,7 @@ fn reason<'a>(env: Env<'a>, reason: Reason) -> Term<'a> {
         Reason::OwnCgroup => atoms::own_cgroup().encode(env),
         Reason::NoController => atoms::no_controller().encode(env),
         Reason::Died => atoms::died().encode(env),
+        Reason::Panicked => atoms::panicked().encode(env),
         Reason::Timeout => atoms::timeout().encode(env),
         Reason::Garbage => atoms::garbage().encode(env),
     }

@@ -3,11 +3,13 @@
 
 //! The connection to the spawner: started with the first command, and again when it died.
 
+use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::{io, os::unix::process::CommandExt};
 
 use muontrap_core::channel::{self, Received};
@@ -19,11 +21,12 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::MsgFlags;
 
-use crate::reactor::{self, Source};
-use crate::registry::lock;
+use crate::pool::{self, Idle};
+use crate::sync::lock;
+use crate::watch::{self, Subject, Task};
 
-/// Room in the helpers' command line for the name of the program they serve.
-const TITLE_BYTES: usize = 240;
+/// Room in the helpers' command line for what they are and the process id of the program that they serve.
+const TITLE_BYTES: usize = 32;
 /// How long a start waits for room in the request socket, in ms.
 const ROOM_TIMEOUT_MS: u16 = 10_000;
 
@@ -32,9 +35,30 @@ struct Spawner {
     generation: u64,
     pid: i32,
     socket: OwnedFd,
-    process: Option<PidFd>,
+    /// As it has sent it. Nothing holds a child of the VM, where SIGCHLD is ignored: what is opened by number
+    /// may be another process by then.
+    process: OnceLock<PidFd>,
     /// Whether it has answered since it was last asked for a sign of life.
     answered: AtomicBool,
+}
+
+impl Spawner {
+    fn signal(&self, number: i32) {
+        if let Some(process) = self.process.get() {
+            let _ = process.signal(number);
+        } else if let Some(process) = self.open() {
+            let _ = process.signal(number);
+        }
+    }
+
+    /// For one that has not come to send its own. As long as its end of the socket is open, it lives, and then
+    /// what was opened before is it.
+    fn open(&self) -> Option<PidFd> {
+        let process = PidFd::open(self.pid).ok()?;
+        let mut fds = [PollFd::new(self.socket.as_fd(), PollFlags::empty())];
+        let open = poll(&mut fds, PollTimeout::ZERO) == Ok(0);
+        open.then_some(process)
+    }
 }
 
 static PATH: Mutex<Option<PathBuf>> = Mutex::new(None);
@@ -43,8 +67,16 @@ static CURRENT: Mutex<Option<Arc<Spawner>>> = Mutex::new(None);
 static GENERATION: Mutex<u64> = Mutex::new(0);
 
 /// Where the binary is.
-pub(crate) fn set_path(path: PathBuf) {
-    *lock(&PATH) = Some(path);
+pub(crate) fn set_path(path: &[u8]) {
+    *lock(&PATH) = Some(OsStr::from_bytes(path).into());
+}
+
+/// Lets the spawner go. It leaves when it has no shim any more.
+pub(crate) fn retire() {
+    pool::open(0);
+    let spawner = lock(&CURRENT).take();
+    // Closes its socket, after the lock.
+    drop(spawner);
 }
 
 /// Whether a call may take long.
@@ -54,6 +86,17 @@ pub(crate) enum Patience {
     None,
     /// It may start a spawner, and wait for room in the request socket.
     Some,
+}
+
+/// A shim that is ready, with the generation of its spawner, which lives: what the shim leaves if it dies would
+/// be nobody's otherwise. None also while a spawner is being started.
+pub(crate) fn take_ready() -> Option<(u64, Idle)> {
+    let spawner = CURRENT.try_lock().ok().and_then(|current| current.clone())?;
+    if channel::is_closed(spawner.socket.as_fd()) {
+        return None;
+    }
+    let idle = pool::take(spawner.generation)?;
+    Some((spawner.generation, idle))
 }
 
 /// Sends a request to start. `claim` is told the spawner's generation before anything is sent. False,
@@ -80,7 +123,9 @@ pub(crate) fn start(
         match send(&spawner, request, descriptors, patience) {
             Ok(()) => return Ok(true),
             Err(Errno::EAGAIN) => return Ok(false),
-            Err(Errno::EPIPE | Errno::ECONNRESET) if tries > 0 => lose(spawner.generation),
+            Err(Errno::EPIPE | Errno::ECONNRESET) if tries > 0 => {
+                report_death(spawner.generation);
+            }
             Err(Errno::E2BIG) => return Err(Failure::new(Step::Exec, "arguments", Errno::E2BIG)),
             Err(errno) => return Err(Failure::new(Step::Spawner, "request", errno)),
         }
@@ -108,10 +153,16 @@ fn send(
     }
 }
 
-/// Sends a request that must not wait to one spawner. `EAGAIN`: it does not keep up; `EPIPE` or
-/// `ECONNRESET`: it is gone.
+/// Sends a request that must not wait to one spawner. `EAGAIN`: it does not keep up; `EPIPE` or `ECONNRESET`: it
+/// is gone.
+///
+/// It may have been stopped: commands go on without it, so nobody has noticed. Then it is continued, but not to
+/// wake a shim: a pause of both is no hang yet.
 pub(crate) fn ask(generation: u64, request: &Request) -> nix::Result<()> {
     let spawner = find(generation).ok_or(Errno::EPIPE)?;
+    if !matches!(request, Request::Wake { .. }) {
+        spawner.signal(libc::SIGCONT);
+    }
     channel::send(spawner.socket.as_fd(), request, &[], MsgFlags::MSG_DONTWAIT)
 }
 
@@ -119,8 +170,13 @@ pub(crate) fn ask(generation: u64, request: &Request) -> nix::Result<()> {
 pub(crate) fn hear(generation: u64) -> Option<Received<Reply>> {
     let spawner = find(generation)?;
     match channel::receive(spawner.socket.as_fd(), MsgFlags::MSG_DONTWAIT) {
-        Ok(received) => {
+        Ok(mut received) => {
             spawner.answered.store(true, Ordering::Relaxed);
+            if let Received::Message(Reply::Ready, descriptors) = &mut received
+                && let Some(process) = descriptors.pop()
+            {
+                let _ = spawner.process.set(process.into());
+            }
             Some(received)
         }
         Err(Errno::EAGAIN | Errno::EINTR) => None,
@@ -128,37 +184,34 @@ pub(crate) fn hear(generation: u64) -> Option<Received<Reply>> {
     }
 }
 
-/// One spawner died, as the reactor has heard.
-pub(crate) fn forget(generation: u64) {
-    let mut current = lock(&CURRENT);
-    current.take_if(|spawner| spawner.generation == generation);
+/// One spawner died, as the reactor has heard: nothing is sent to it any more.
+pub(crate) fn disconnect(generation: u64) {
+    let gone = lock(&CURRENT).take_if(|spawner| spawner.generation == generation);
+    pool::close(generation);
+    drop(gone);
 }
 
 /// One spawner died before the reactor could hear of it, and now it never will: the socket goes.
-pub(crate) fn lose(generation: u64) {
-    forget(generation);
-    reactor::spawner_lost(generation);
+pub(crate) fn report_death(generation: u64) {
+    disconnect(generation);
+    watch::hand_over(Task::SpawnerDied(generation));
 }
 
-/// Continues a spawner that may have been stopped, and asks it for a sign of life.
-pub(crate) fn nudge(generation: u64) {
-    if let Some(spawner) = find(generation) {
-        spawner.answered.store(false, Ordering::Relaxed);
-        if let Some(process) = &spawner.process {
-            let _ = process.signal(libc::SIGCONT);
-        }
-        // No command has the number 0, so there is nothing to settle but the question.
-        let _ = ask(generation, &Request::Settle { id: 0, cgroup: Cgroup::default() });
-    }
+/// Asks a spawner for a sign of life.
+pub(crate) fn ask_sign(generation: u64) -> nix::Result<()> {
+    let spawner = find(generation).ok_or(Errno::EPIPE)?;
+    spawner.answered.store(false, Ordering::Relaxed);
+    // No command has the number 0, so there is nothing to settle but the question.
+    let question = Request::Settle { shim: 0, id: 0, program: None, cgroup: Cgroup::default() };
+    ask(generation, &question)
 }
 
 /// Kills a spawner that gave no sign of life since it was asked. The next command starts another.
 pub(crate) fn kill_if_silent(generation: u64) {
     if let Some(spawner) = find(generation)
         && !spawner.answered.load(Ordering::Relaxed)
-        && let Some(process) = &spawner.process
     {
-        let _ = process.signal(libc::SIGKILL);
+        spawner.signal(libc::SIGKILL);
     }
 }
 
@@ -209,10 +262,11 @@ fn current() -> Result<Arc<Spawner>, Failure> {
         generation,
         pid,
         socket: near,
-        process: PidFd::open(pid).ok(),
+        process: OnceLock::new(),
         answered: AtomicBool::new(true),
     });
-    reactor::watch(spawner.socket.as_fd(), generation, Source::Spawner).map_err(fail)?;
+    watch::add(spawner.socket.as_fd(), Subject::Spawner(generation)).map_err(fail)?;
+    pool::open(generation);
     *current = Some(Arc::clone(&spawner));
     Ok(spawner)
 }

@@ -11,7 +11,7 @@ use std::ffi::CString;
 use muontrap_core::failure::{Failure, Reason, Step};
 use muontrap_core::spec::Identity;
 use nix::errno::Errno;
-use nix::unistd::{Group, User};
+use nix::unistd::{Gid, Group, Uid, User, geteuid, getgid, getuid};
 
 /// A user or a group, as the caller named it.
 #[derive(Clone, Debug)]
@@ -39,13 +39,16 @@ impl Asked {
 /// system has for that user: never what this process happens to have. A user unknown to the system
 /// gets the group of the same number.
 pub(crate) fn identify(asked: &Asked) -> Result<Identity, Failure> {
-    let named_gid = asked.gid.as_ref().map(find_group).transpose()?;
-    let mut groups: Option<Vec<_>> =
-        asked.groups.as_ref().map(|all| all.iter().map(find_group).collect()).transpose()?;
+    let named_gid = asked.gid.as_ref().map(|gid| find_group(gid, Step::Setgid)).transpose()?;
+    let mut groups: Option<Vec<_>> = asked
+        .groups
+        .as_ref()
+        .map(|all| all.iter().map(|group| find_group(group, Step::Setgroups)).collect())
+        .transpose()?;
     let name = |account: &Option<Account>| account.as_ref().map(describe).unwrap_or_default();
     let (user, group) = (name(&asked.uid), name(&asked.gid));
     let Some(account) = &asked.uid else {
-        return Ok(Identity { uid: None, gid: named_gid, groups, user, group });
+        return Ok(Identity { uid: None, gid: named_gid, groups, own: false, user, group });
     };
     let refuse = |reason| Failure::because(Step::Setuid, describe(account), reason);
     let entry = find_user(account)?;
@@ -58,15 +61,26 @@ pub(crate) fn identify(asked: &Asked) -> Result<Identity, Failure> {
         return Err(refuse(Reason::Root));
     }
     let gid = named_gid.unwrap_or(entry.as_ref().map_or(uid, |user| user.gid.as_raw()));
-    // Without privileges nothing can change, so nothing has to be given up either.
-    let own = nix::unistd::getuid().as_raw() == uid && nix::unistd::getgid().as_raw() == gid;
-    if groups.is_none() && !(own && uid == nix::unistd::geteuid().as_raw()) {
+    let named_groups = groups.is_some();
+    if !named_groups {
         groups = Some(match entry {
             Some(user) => groups_of(&user, gid)?,
             None => vec![gid],
         });
     }
-    Ok(Identity { uid: Some(uid), gid: Some(gid), groups, user, group })
+    Ok(Identity {
+        uid: Some(uid),
+        gid: Some(gid),
+        groups,
+        own: !named_groups && is_own(uid, gid),
+        user,
+        group,
+    })
+}
+
+fn is_own(uid: u32, gid: u32) -> bool {
+    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    getuid() == uid && geteuid() == uid && getgid() == gid
 }
 
 fn find_user(account: &Account) -> Result<Option<User>, Failure> {
@@ -77,8 +91,8 @@ fn find_user(account: &Account) -> Result<Option<User>, Failure> {
     found.map_err(|errno| Failure::new(Step::Setuid, describe(account), errno))
 }
 
-fn find_group(account: &Account) -> Result<u32, Failure> {
-    let refuse = |reason| Failure::because(Step::Setgid, describe(account), reason);
+fn find_group(account: &Account, step: Step) -> Result<u32, Failure> {
+    let refuse = |reason| Failure::because(step, describe(account), reason);
     let gid = match account {
         Account::Id(gid) => *gid,
         Account::Name(name) => Group::from_name(name)
@@ -94,7 +108,7 @@ fn groups_of(user: &User, gid: u32) -> Result<Vec<libc::gid_t>, Failure> {
     let fail = |errno| Failure::new(Step::Setgroups, user.name.as_str(), errno);
     let name = CString::new(user.name.as_str()).map_err(|_| fail(Errno::EINVAL))?;
     let groups = nix::unistd::getgrouplist(&name, gid.into()).map_err(fail)?;
-    Ok(groups.into_iter().map(nix::unistd::Gid::as_raw).collect())
+    Ok(groups.into_iter().map(Gid::as_raw).collect())
 }
 
 fn describe(account: &Account) -> String {

@@ -3,36 +3,37 @@
 
 //! The part of muontrap that lives in the BEAM.
 //!
-//! A command is a `command::Command`: the near ends of its pipes and of its control socket, and how
-//! much output is under way. The owner holds it by a resource, `handle::Handle`. One thread, the
-//! `reactor`, waits for all commands at once; `helper` talks to the spawner.
+//! A `command::Command` is a machine of `muontrap_core` with the near ends of its pipes and of its control socket.
+//! The owner holds it by a resource, `handle::Handle`. One thread, the `reactor`, waits for all commands at once
+//! and turns what happens into events of their machines. `helper` talks to the spawner. `library` is what the VM loads.
 //!
-//! Who takes which lock: the state of a command comes first; under it the registry's and the spawner's may
-//! be taken, which are leaves. Starting a spawner holds its lock for the milliseconds that takes: on a
+//! Imports run one way: `watch` (what can be waited for) ← `pool` (shims that are ready), `output` ← `state` ← `command` ← `registry` ← `delivery` (what gets to
+//! owners) ← `reactor` ← `start` ← `nifs`.
+//!
+//! Who takes which lock: the state of a command comes first; under it the registry's, the pool's and the spawner's
+//! may be taken, which are leaves. Starting a spawner holds its lock for the milliseconds that takes: on a
 //! dirty scheduler, or on the reactor if both helpers of a command with a cgroup were killed.
 
 mod atoms;
+mod budget;
 mod command;
+mod complaint;
 mod convert;
+mod delivery;
+mod dispatch;
 mod encode;
+mod environment;
 mod handle;
 mod helper;
 mod identity;
+mod library;
 mod nifs;
+mod output;
+mod pool;
 mod reactor;
 mod registry;
 mod start;
-
-use rustler::{Env, Term};
-
-/// Runs when the module is loaded, on the loading process's scheduler. Starts nothing: the reactor and
-/// the spawner come with the first command.
-fn load(_env: Env<'_>, spawner_path: Term<'_>) -> bool {
-    match spawner_path.decode::<String>() {
-        Ok(path) => helper::set_path(path.into()),
-        Err(_) => return false,
-    }
-    true
-}
-
-rustler::init!("Elixir.MuonTrap.Nif", load = load);
+mod state;
+mod streams;
+mod sync;
+mod watch;

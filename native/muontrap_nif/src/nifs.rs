@@ -13,15 +13,18 @@ use std::path::Path;
 use std::time::Duration;
 
 use muontrap_core::cgroup::{self, FreshName, Hierarchy, Layout};
+use muontrap_core::machine::{Channel, Event};
 use nix::errno::Errno;
 use rustler::schedule::consume_timeslice;
-use rustler::{Binary, Encoder, Env, NifResult, ResourceArc, Term};
+use rustler::{Atom, Binary, Encoder, Env, Error, ListIterator, NifResult, Term};
 
-use crate::command::{Command, Event, Phase, READ_MAX_BYTES};
+use crate::budget::{Budget, Refusal};
+use crate::command::{Command, Message, Words};
 use crate::encode::{binary, failure, map, posix};
 use crate::handle::Handle;
 use crate::helper::Patience;
-use crate::{atoms, convert, helper, reactor, registry, start};
+use crate::output::READ_MAX_BYTES;
+use crate::{atoms, convert, delivery, encode, helper, pool, registry, start};
 
 /// How many bytes a process moves in a row before others have their turn: an event of the default window.
 ///
@@ -33,35 +36,41 @@ const TURN_BYTES: usize = 10 * 1024;
 const START_PERCENT: i32 = 50;
 
 thread_local! {
-    /// What a scheduler reads output into before it is copied into a binary of the right size.
-    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_MAX_BYTES]);
+    /// What a scheduler reads small output into before it is copied into a binary of the right size.
+    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_MAX_BYTES]);
 }
 
-/// Starts a command, or answers `busy` when that takes longer than a normal scheduler may be held: the
-/// spawner has to be started, or does not keep up.
+/// Starts a command, or answers `busy` when that takes longer than a normal scheduler may be held: there is
+/// much to copy, the spawner has to be started, or does not keep up.
 #[rustler::nif]
 fn try_start<'a>(env: Env<'a>, reference: Term<'a>, request: Term<'a>) -> NifResult<Term<'a>> {
     consume_timeslice(env, START_PERCENT);
-    start_with(env, reference, request, Patience::None)
+    start_with(env, reference, request, &Budget::normal(), Patience::None)
 }
 
-/// Starts a command. Takes milliseconds for the spawner, and seconds if that does not read.
+/// Starts a command. Takes milliseconds for the spawner, and seconds if that does not read. `busy` only if
+/// another version of the library has taken over.
 #[rustler::nif(name = "start", schedule = "DirtyIo")]
 fn start_patiently<'a>(
     env: Env<'a>,
     reference: Term<'a>,
     request: Term<'a>,
 ) -> NifResult<Term<'a>> {
-    start_with(env, reference, request, Patience::Some)
+    start_with(env, reference, request, &Budget::unlimited(), Patience::Some)
 }
 
 fn start_with<'a>(
     env: Env<'a>,
     reference: Term<'a>,
     request: Term<'a>,
+    budget: &Budget,
     patience: Patience,
 ) -> NifResult<Term<'a>> {
-    let wanted = convert::wanted(request)?;
+    let wanted = match convert::wanted(request, budget) {
+        Ok(wanted) => wanted,
+        Err(Refusal::TooMuch) => return Ok(atoms::busy().encode(env)),
+        Err(Refusal::Malformed(error)) => return Err(error),
+    };
     Ok(match start::start(env, reference, wanted, patience) {
         Ok(Some(handle)) => (atoms::ok(), handle).encode(env),
         Ok(None) => atoms::busy().encode(env),
@@ -72,25 +81,22 @@ fn start_with<'a>(
 /// Acknowledges output and takes the next event, if there is one and no message is under way that must be
 /// handled before it.
 #[rustler::nif]
-fn next(env: Env<'_>, handle: ResourceArc<Handle>, bytes: usize) -> Term<'_> {
+fn next(env: Env<'_>, handle: Handle, bytes: usize) -> Term<'_> {
     let command = &handle.0;
     let mut state = command.lock();
-    state.window.give_back(bytes);
-    if state.window.in_flight() > 0 {
-        acknowledged(command, &mut state);
+    if let Some(effects) = state.machine.pull(bytes) {
+        command.act(&mut state, effects);
         return atoms::nil().encode(env);
     }
-    BUFFER.with_borrow_mut(|buffer| match command.next(&mut state, buffer) {
-        Some(event) => {
-            match event {
-                Event::Last(_) => registry::remove(command.id),
-                Event::Output(_, bytes) => spend(env, bytes.len()),
-                Event::Started(_) | Event::Writable => {}
+    match SCRATCH.with_borrow_mut(|scratch| delivery::next(command, &mut state, scratch)) {
+        Some(message) => {
+            if let Message::Output(_, chunk) | Message::Lines(_, chunk, _) = &message {
+                spend(env, chunk.as_slice().len());
             }
-            event.encode(env)
+            encode::message(env, message)
         }
         None => atoms::nil().encode(env),
-    })
+    }
 }
 
 /// Counts bytes that were moved as a part of the caller's turn.
@@ -101,35 +107,22 @@ fn spend(env: Env<'_>, bytes: usize) {
 
 /// Acknowledges output. What comes next comes as a message.
 #[rustler::nif]
-fn ack(handle: ResourceArc<Handle>, bytes: usize) -> rustler::Atom {
-    let mut state = handle.0.lock();
-    state.window.give_back(bytes);
-    acknowledged(&handle.0, &mut state);
-    atoms::ok()
-}
-
-fn acknowledged(command: &Command, state: &mut crate::command::State) {
-    if state.phase == Phase::Over {
-        // No descriptor may tell of what is left in the pipes.
-        reactor::pump_later(command.id);
-    } else {
-        reactor::arm_outputs(command, state);
-    }
-}
-
-#[rustler::nif]
-fn stop(handle: ResourceArc<Handle>, grace_ms: u64) -> rustler::Atom {
-    let grace = Duration::from_millis(grace_ms);
-    let mut state = handle.0.lock();
-    if state.phase != Phase::Over {
-        handle.0.stop(&mut state, grace);
-        reactor::watch_stop(handle.0.id, grace);
-    }
+fn ack(handle: Handle, bytes: usize) -> rustler::Atom {
+    let command = &handle.0;
+    let mut state = command.lock();
+    let effects = state.machine.acknowledge(bytes);
+    command.act(&mut state, effects);
     atoms::ok()
 }
 
 #[rustler::nif]
-fn signal(env: Env<'_>, handle: ResourceArc<Handle>, number: i32) -> Term<'_> {
+fn stop(handle: Handle, grace_ms: u64) -> rustler::Atom {
+    handle.0.hear(Event::Stop(Duration::from_millis(grace_ms)));
+    atoms::ok()
+}
+
+#[rustler::nif]
+fn signal(env: Env<'_>, handle: Handle, number: i32) -> Term<'_> {
     match handle.0.signal(number) {
         Ok(()) => atoms::ok().encode(env),
         Err(errno) => env.error_tuple(posix(env, errno)),
@@ -138,7 +131,7 @@ fn signal(env: Env<'_>, handle: ResourceArc<Handle>, number: i32) -> Term<'_> {
 
 /// Writes what there is room for to the program's input.
 #[rustler::nif]
-fn write<'a>(env: Env<'a>, handle: ResourceArc<Handle>, bytes: Binary<'a>) -> Term<'a> {
+fn write<'a>(env: Env<'a>, handle: Handle, bytes: Binary<'a>) -> Term<'a> {
     match handle.0.write(&bytes) {
         Ok(written) => {
             spend(env, written);
@@ -149,45 +142,76 @@ fn write<'a>(env: Env<'a>, handle: ResourceArc<Handle>, bytes: Binary<'a>) -> Te
 }
 
 #[rustler::nif]
-fn close_stdin(handle: ResourceArc<Handle>) -> rustler::Atom {
-    handle.0.lock().input = None;
+fn close_stdin(handle: Handle) -> rustler::Atom {
+    handle.0.close_input();
     atoms::ok()
 }
 
-#[rustler::nif]
-fn info(env: Env<'_>, handle: ResourceArc<Handle>) -> Term<'_> {
-    describe(env, &handle.0)
+/// Whether the end of a command is known or about to be: then its time is not over, whatever a clock says that
+/// went on while the VM was stopped.
+#[rustler::nif(name = "news?")]
+fn has_news(handle: Handle) -> bool {
+    handle.0.has_news()
 }
 
+/// What changes about a command: of bounded size.
 #[rustler::nif]
+fn info(env: Env<'_>, handle: Handle) -> Term<'_> {
+    map(env, &facts(env, &handle.0))
+}
+
+/// All commands with all that is known of them, arguments too, which may be megabytes.
+#[rustler::nif(schedule = "DirtyCpu")]
 fn list(env: Env<'_>) -> Vec<Term<'_>> {
     registry::all().iter().map(|command| describe(env, command)).collect()
 }
 
 fn describe<'a>(env: Env<'a>, command: &Command) -> Term<'a> {
-    let state = command.lock();
-    let words: Vec<Term<'a>> = command.words.iter().map(|word| binary(env, word)).collect();
+    let Words { program, args } = &command.words;
+    let words: Vec<Term<'a>> =
+        std::iter::once(&program[..]).chain(args.iter()).map(|word| binary(env, word)).collect();
     let cgroup: Vec<Term<'a>> =
         command.cgroup.groups.iter().map(|group| binary(env, &group.path)).collect();
+    let mut facts = facts(env, command);
+    facts.push((atoms::command(), words.encode(env)));
+    facts.push((atoms::cgroup(), cgroup.encode(env)));
+    map(env, &facts)
+}
+
+fn facts<'a>(env: Env<'a>, command: &Command) -> Vec<(Atom, Term<'a>)> {
     let uptime_ms = u64::try_from(command.since.elapsed().as_millis()).unwrap_or(u64::MAX);
-    map(
-        env,
-        &[
-            (atoms::id(), command.id.encode(env)),
-            (atoms::owner(), command.owner.encode(env)),
-            (atoms::os_pid(), state.pid.filter(|_| state.phase == Phase::Running).encode(env)),
-            (atoms::command(), words.encode(env)),
-            (atoms::cgroup(), cgroup.encode(env)),
-            (atoms::uptime_ms(), uptime_ms.encode(env)),
-            (atoms::stdout_bytes(), state.outputs[0].bytes.encode(env)),
-            (atoms::stderr_bytes(), state.outputs[1].bytes.encode(env)),
-            (atoms::unacknowledged_bytes(), state.window.in_flight().encode(env)),
-            (atoms::window_bytes(), state.window.size().encode(env)),
-            (atoms::stopping(), state.stopping.encode(env)),
-            (atoms::orphaned(), state.ownerless.encode(env)),
-            (atoms::done(), (state.phase == Phase::Over).encode(env)),
-        ],
-    )
+    let state = command.lock();
+    let (machine, window) = (&state.machine, state.machine.window());
+    vec![
+        (atoms::id(), command.id.encode(env)),
+        (atoms::owner(), command.owner.encode(env)),
+        (atoms::os_pid(), machine.os_pid().encode(env)),
+        (atoms::uptime_ms(), uptime_ms.encode(env)),
+        (atoms::stdout_bytes(), machine.bytes(Channel::Stdout).encode(env)),
+        (atoms::stderr_bytes(), machine.bytes(Channel::Stderr).encode(env)),
+        (atoms::unacknowledged_bytes(), window.in_flight().encode(env)),
+        (atoms::window_bytes(), window.size().encode(env)),
+        (atoms::stopping(), machine.is_stopping().encode(env)),
+        (atoms::orphaned(), machine.is_orphaned().encode(env)),
+        (atoms::done(), machine.is_over().encode(env)),
+    ]
+}
+
+/// The commands of this program with these arguments that have no owner any more, and whose tree is not
+/// gone yet. The reactor may not have heard yet that an owner died.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn predecessors<'a>(
+    env: Env<'a>,
+    program: Binary<'a>,
+    args: ListIterator<'a>,
+) -> NifResult<Vec<u64>> {
+    let args = convert::strings(args, &Budget::unlimited()).map_err(|_| Error::BadArg)?;
+    let words = Words { program: program.as_slice().to_vec(), args };
+    let left = registry::with_words(&words).into_iter().filter(|command| {
+        let machine = &command.lock().machine;
+        !machine.is_over() && (machine.is_orphaned() || !command.owner.is_alive(env))
+    });
+    Ok(left.map(|command| command.id).collect())
 }
 
 /// Asks for the message `{:muontrap_gone, id}` when the tree of a command is gone. False if it is.
@@ -195,17 +219,23 @@ fn describe<'a>(env: Env<'a>, command: &Command) -> Term<'a> {
 fn notify_gone(env: Env<'_>, id: u64) -> bool {
     let Some(command) = registry::get(id) else { return false };
     let mut state = command.lock();
-    let lives = state.phase != Phase::Over;
+    let lives = !state.machine.is_over();
     if lives {
         state.waiting.push(env.pid());
     }
     lives
 }
 
-/// The process id of the spawner, nil while there is none.
-#[rustler::nif]
+/// The process id of the spawner, nil while there is none. Waits for one that is being started.
+#[rustler::nif(schedule = "DirtyIo")]
 fn spawner_pid() -> Option<i32> {
     helper::pid()
+}
+
+/// How many shims wait for a command. Each takes a descriptor here and a process.
+#[rustler::nif]
+fn ready_shims() -> usize {
+    pool::count()
 }
 
 /// The cgroup hierarchies of this machine.
@@ -239,21 +269,25 @@ fn hierarchy<'a>(env: Env<'a>, hierarchy: &Hierarchy) -> Term<'a> {
 }
 
 /// A name for a fresh group of a command, by which a later VM can tell whether ours is alive.
-#[rustler::nif]
+#[rustler::nif(schedule = "DirtyIo")]
 fn cgroup_name(id: u64) -> String {
     FreshName::new(id).to_string()
 }
 
-/// Removes what dead VMs left below a directory: the paths that are gone, and the failures.
+/// Removes what dead VMs left below a directory. Returns the paths that are gone and the failures, and whether
+/// groups of other VMs are left, which live, or whose shims do.
 #[rustler::nif(schedule = "DirtyIo")]
-fn cgroup_sweep<'a>(env: Env<'a>, directory: Binary<'a>) -> Vec<Term<'a>> {
+fn cgroup_sweep<'a>(env: Env<'a>, directory: Binary<'a>) -> Term<'a> {
     let directory = Path::new(OsStr::from_bytes(directory.as_slice()));
-    cgroup::sweep(directory)
+    let sweep = cgroup::sweep(directory);
+    let swept: Vec<Term<'a>> = sweep
+        .swept
         .iter()
         .map(|swept| {
             let failures: Vec<Term<'a>> =
                 swept.failures.iter().map(|failed| failure(env, failed)).collect();
             (binary(env, swept.path.as_os_str().as_bytes()), failures).encode(env)
         })
-        .collect()
+        .collect();
+    (swept, sweep.others).encode(env)
 }

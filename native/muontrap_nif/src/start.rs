@@ -1,57 +1,38 @@
 // SPDX-FileCopyrightText: 2026 The muontrap authors
 // SPDX-License-Identifier: Apache-2.0
 
-//! From a request to a command that is under way: its pipes, its sockets, its place in the reactor.
+//! From a request to a command that is under way: its sockets, its place in the reactor.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use muontrap_core::channel;
+use muontrap_core::channel::Key;
 use muontrap_core::failure::{Failure, Step};
-use muontrap_core::protocol::Request;
-use muontrap_core::spec::Stream;
-use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
+use muontrap_core::machine::{Deadline, Effect, Setup, StartStep};
+use muontrap_core::protocol::Run;
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
-use nix::unistd::pipe2;
-use rustler::{Env, ResourceArc, Term};
+use rustler::{Env, Term};
 
-use crate::command::{Channel, Command, Description, Ends};
-use crate::convert::{Wanted, Wish};
-use crate::handle::Handle;
+use crate::command::{Command, Description, Ends, Words};
+use crate::convert::Wanted;
 use crate::helper::Patience;
-use crate::reactor::{self, Source};
-use crate::{helper, identity, registry};
-
-/// A stream of the program: our end, and what goes to the spawner.
-struct Ready {
-    near: Option<OwnedFd>,
-    far: Option<Far>,
-}
-
-enum Far {
-    Owned(OwnedFd),
-    OfVm(BorrowedFd<'static>),
-}
-
-impl AsFd for Far {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Far::Owned(descriptor) => descriptor.as_fd(),
-            Far::OfVm(descriptor) => descriptor.as_fd(),
-        }
-    }
-}
+use crate::state::Pending;
+use crate::streams::Ready;
+use crate::watch::{self, Task};
+use crate::{dispatch, handle, identity, reactor, registry};
 
 /// Starts a command for the calling process. None, and nothing is under way, if that needs a patience that
-/// the caller has not.
+/// the caller has not, or another version of this library.
 ///
 /// The outcome of the start itself comes as an event. An error here means that nothing is under way.
-pub(crate) fn start(
-    env: Env<'_>,
-    reference: Term<'_>,
+pub(crate) fn start<'a>(
+    env: Env<'a>,
+    reference: Term<'a>,
     mut wanted: Wanted,
     patience: Patience,
-) -> Result<Option<ResourceArc<Handle>>, Failure> {
+) -> Result<Option<Term<'a>>, Failure> {
     reactor::ensure()?;
     if !wanted.asked.is_nothing() {
         if patience == Patience::None {
@@ -60,105 +41,86 @@ pub(crate) fn start(
         wanted.spec.identity = identity::identify(&wanted.asked)?;
     }
     let fail = |errno| Failure::new(Step::Pipe, "", errno);
-    let window_bytes = wanted.window_bytes;
     let mut streams = Vec::with_capacity(3);
-    for (at, wish) in wanted.stdio.into_iter().enumerate() {
-        let ready = match (wish, at) {
-            (Wish::Pipe, 0) => input().map_err(fail)?,
-            (Wish::Pipe, _) => output().map_err(fail)?,
-            (Wish::Inherit, _) => of_vm(at),
-            (Wish::Null | Wish::Stdout, _) => Ready { near: None, far: None },
-        };
-        if wish == Wish::Inherit && ready.far.is_none() {
-            wanted.spec.stdio[at] = Stream::Null;
-        }
+    for (at, redirect) in wanted.stdio.into_iter().enumerate() {
+        let identity = &wanted.spec.identity;
+        let (ready, stream) =
+            Ready::make(redirect, at, identity, wanted.window_bytes).map_err(fail)?;
+        wanted.spec.stdio[at] = stream;
         streams.push(ready);
     }
-    let (control, far_control) = channel::pair().map_err(fail)?;
-    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    let directory =
-        open(".", flags, Mode::empty()).map_err(|errno| Failure::new(Step::Chdir, ".", errno))?;
+    let directory = own_directory(wanted.spec.cd.as_ref().map(|cd| &cd[..]))
+        .map_err(|errno| Failure::new(Step::Chdir, ".", errno))?;
 
     let mut near = streams.iter_mut().map(|stream| stream.near.take());
     let [input, stdout, stderr] = std::array::from_fn(|_| near.next().flatten());
     drop(near);
     let description = Description {
         id: registry::next_id(),
+        key: random_key().map_err(fail)?,
         owner: env.pid(),
-        words: std::iter::once(&wanted.spec.program[..])
-            .chain(wanted.spec.args.iter())
-            .map(<[u8]>::to_vec)
-            .collect(),
+        words: Words { program: wanted.spec.program.clone(), args: wanted.spec.args.clone() },
         cgroup: wanted.cgroup.clone(),
-        grace: wanted.grace,
-        window_bytes,
-        announce: wanted.announce,
+        setup: Setup {
+            outputs: [stdout.is_some(), stderr.is_some()],
+            input: input.is_some(),
+            window_bytes: wanted.window_bytes,
+            announce: wanted.announce,
+            grace: wanted.grace,
+        },
+        lines: wanted.lines,
     };
-    let ends = Ends { control, outputs: [stdout, stderr], input };
+    let ends = Ends { outputs: [stdout, stderr], input };
     let command = Arc::new(Command::new(description, reference, ends));
-    watch(&command).map_err(fail)?;
-    registry::insert(&command);
+    command.watch_all().map_err(fail)?;
+    if !registry::insert(&command) {
+        return Ok(None);
+    }
 
-    let request = Request::Start {
+    let run = Run {
         id: command.id,
+        key: command.key,
         grace_ms: u64::try_from(wanted.grace.as_millis()).unwrap_or(u64::MAX),
         announce: wanted.announce,
+        linger: wanted.linger,
         cgroup: wanted.cgroup,
         spec: Box::new(wanted.spec),
     };
-    let mut descriptors = vec![far_control.as_fd(), directory.as_fd()];
-    descriptors.extend(streams.iter().filter_map(|stream| stream.far.as_ref()).map(AsFd::as_fd));
-    let sent = helper::start(&request, &descriptors, patience, |spawner| command.claim(spawner));
-    if !matches!(sent, Ok(true)) {
-        registry::remove(command.id);
-        return sent.map(|_| None);
-    }
-    reactor::watch_start(command.id);
-    let id = command.id;
-    let handle = ResourceArc::new(Handle(command));
-    let owner = env.pid();
-    if handle.monitor(Some(env), &owner).is_none() {
-        // Killed meanwhile; a NIF runs on to its end.
-        reactor::owner_gone(id);
-    }
-    Ok(Some(handle))
+    let streams = streams.into_iter().filter_map(|stream| stream.far).collect();
+    let pending = Box::new(Pending { run, directory, streams });
+    let unheard = match dispatch::to_ready(&command, pending) {
+        Ok(()) => StartStep::Nudge,
+        Err(pending) => match dispatch::to_new(&command, *pending, patience) {
+            Ok(true) => StartStep::Wake,
+            unsent => return unsent.map(|_| None),
+        },
+    };
+    let unheard = Effect::Set(Deadline::Start(unheard));
+    watch::hand_over_later(Task::Effect(command.id, unheard));
+    Ok(Some(handle::give(env, command)))
 }
 
-/// The reactor's events name the command by its id, and are dropped until it is registered: so this
-/// comes first only for those of sockets and pipes whose far ends nobody has yet.
-fn watch(command: &Command) -> nix::Result<()> {
-    let mut state = command.lock();
-    if let Some(control) = &state.control {
-        reactor::watch(control.as_fd(), command.id, Source::Control)?;
-    }
-    for channel in Channel::BOTH {
-        let output = &mut state.outputs[channel as usize];
-        if let Some(pipe) = &output.pipe {
-            reactor::watch(pipe.as_fd(), command.id, channel.source())?;
-            output.armed = true;
+/// The VM's directory, also one that it may not search: the program may be another user's, or go elsewhere. If
+/// it goes elsewhere for sure any directory will do.
+fn own_directory(cd: Option<&[u8]>) -> nix::Result<OwnedFd> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let open = |path| open(path, flags, Mode::empty());
+    open(".").or_else(|errno| {
+        open("/proc/self/cwd").or_else(|_| match cd {
+            Some([b'/', ..]) => open("/"),
+            _ => Err(errno),
+        })
+    })
+}
+
+fn random_key() -> nix::Result<Key> {
+    let mut bytes = [0_u8; size_of::<Key>()];
+    loop {
+        // SAFETY: getrandom(2) writes as many bytes as it is told there is room for; so few come at once.
+        let result = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) };
+        match Errno::result(result) {
+            Err(Errno::EINTR) => {}
+            result => return result.map(|_| Key::from_ne_bytes(bytes)),
         }
     }
-    Ok(())
-}
-
-fn input() -> nix::Result<Ready> {
-    let (far, near) = pipe2(OFlag::O_CLOEXEC)?;
-    fcntl(&near, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-    Ok(Ready { near: Some(near), far: Some(Far::Owned(far)) })
-}
-
-fn output() -> nix::Result<Ready> {
-    let (near, far) = pipe2(OFlag::O_CLOEXEC)?;
-    fcntl(&near, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-    Ok(Ready { near: Some(near), far: Some(Far::Owned(far)) })
-}
-
-/// The VM's own stream, if it has one.
-fn of_vm(at: usize) -> Ready {
-    let raw = i32::try_from(at).unwrap_or(2);
-    // SAFETY: descriptors 0 to 2 belong to the VM as a whole, which never closes them; should one be
-    // closed all the same, the calls below say EBADF.
-    let stream = unsafe { BorrowedFd::borrow_raw(raw) };
-    let open = fcntl(stream, FcntlArg::F_GETFD).is_ok();
-    Ready { near: None, far: open.then_some(Far::OfVm(stream)) }
 }

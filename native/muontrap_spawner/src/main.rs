@@ -7,10 +7,16 @@
 //! waits in `poll`. It is a subreaper, so what a shim leaves behind when it is killed lands here and is
 //! killed here. When the VM is gone it stays until the last of its shims has finished.
 
+mod children;
 mod cleaner;
+mod descriptors;
+mod linger;
+mod orphans;
+mod panics;
 mod process;
 mod shim;
 mod spawner;
+mod supervision;
 mod title;
 
 use std::os::fd::OwnedFd;
@@ -28,6 +34,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    panics::install();
     run(requests, world)
 }
 

@@ -38,6 +38,9 @@ pub(crate) struct World {
 
 /// Turns this process into a spawner and returns the request socket, which is its standard input.
 pub(crate) fn set_up() -> nix::Result<(OwnedFd, World)> {
+    // As long as that file is ours.
+    let oom_score_adj = lower_oom_score();
+    become_unreachable()?;
     close_others();
     let requests = take_socket()?;
     let null = above_streams(open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())?)?;
@@ -62,7 +65,7 @@ pub(crate) fn set_up() -> nix::Result<(OwnedFd, World)> {
     if let Some(title) = &title {
         title.set(b"muontrap-spawn");
     }
-    let world = World { null, child_signals, oom_score_adj: lower_oom_score(), title };
+    let world = World { null, child_signals, oom_score_adj, title };
     Ok((requests, world))
 }
 
@@ -71,6 +74,12 @@ pub(crate) fn name(name: &std::ffi::CStr) {
     let pointer = name.as_ptr() as libc::c_ulong;
     // Only for the eye: a failure is not worth a word.
     let _ = prctl(libc::PR_SET_NAME, pointer);
+}
+
+/// Keeps others of the same user, the programs among them, from attaching to this process and from taking
+/// its descriptors. A fork inherits it, `execve` ends it.
+fn become_unreachable() -> nix::Result<()> {
+    prctl(libc::PR_SET_DUMPABLE, 0)
 }
 
 /// Makes orphans below this process its children.

@@ -1,290 +1,251 @@
 // SPDX-FileCopyrightText: 2026 The muontrap authors
 // SPDX-License-Identifier: Apache-2.0
 
-//! The spawner's loop: requests in, shims out, orphans killed.
+//! The spawner's loop: requests in, shims out, the dead buried.
 
-use std::collections::{HashMap, HashSet};
+mod bury;
+mod settle;
+
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use muontrap_core::channel::{self, Received};
+use muontrap_core::clock::{Clock, Moment};
 use muontrap_core::failure::{Failure, Reason, Step};
-use muontrap_core::protocol::{CommandId, Event, Reply, Request, Status};
+use muontrap_core::pidfd::PidFd;
+use muontrap_core::protocol::{CommandId, Event, Reply, Request, Run, ShimId};
+use muontrap_core::served::{self, Slips};
 use muontrap_core::spec::Cgroup;
 use muontrap_core::tree;
-use muontrap_core::wait::{Reaped, reap};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::MsgFlags;
-use nix::unistd::{ForkResult, fork};
+use nix::unistd::{ForkResult, fork, getpid};
 
+use crate::children::{Child, Children};
+use crate::descriptors::Descriptors;
+use crate::orphans::Orphans;
+use crate::panics::{self, Listener};
 use crate::process::World;
-use crate::shim::{self, Job};
-use crate::{cleaner, process};
+use crate::shim;
 
 /// How long a shim may take beyond its grace once the VM is gone, before it is killed.
 const SHIM_MARGIN: Duration = Duration::from_secs(10);
 /// How long a shim that was woken may take before it is killed.
 const WAKE_MARGIN: Duration = Duration::from_secs(3);
-/// How long an orphan may take to die of SIGKILL before it is reported as a survivor.
-const ORPHAN_MARGIN: Duration = Duration::from_secs(5);
 /// How often orphans are looked for while there are any.
 const ORPHAN_INTERVAL: Duration = Duration::from_millis(5);
 
-/// A child that is not an orphan.
-#[derive(Debug)]
-enum Ward {
-    Shim { id: CommandId, grace: Duration, cgroup: Cgroup, kill_at: Option<Instant> },
-    Cleaner { id: CommandId },
-}
-
-impl Ward {
-    fn id(&self) -> CommandId {
-        match self {
-            Ward::Shim { id, .. } | Ward::Cleaner { id } => *id,
-        }
-    }
+/// A command whose end the VM has asked about.
+struct Question {
+    shim: ShimId,
+    id: CommandId,
+    /// The process id of its program.
+    program: Option<i32>,
 }
 
 /// The state of the spawner.
 pub(crate) struct Spawner {
     /// None once the VM is gone.
-    requests: Option<OwnedFd>,
+    requests: Option<Arc<OwnedFd>>,
+    vm_gone_since: Option<Moment>,
     world: World,
-    wards: HashMap<i32, Ward>,
-    /// Commands whose end the VM asked about.
-    unsettled: Vec<CommandId>,
-    /// Since when there may be orphans.
-    orphaned: Option<Instant>,
-    /// Orphans that could not be killed. They are ours until they end, and nobody waits for them again.
-    given_up: HashSet<i32>,
-    /// Those of them that the last sweep gave up.
-    survivors: Vec<i32>,
+    clock: Clock,
+    children: Children,
+    slips: Slips,
+    unsettled: Vec<Question>,
+    /// When all children are looked through for those that ended.
+    reap_at: Option<Moment>,
+    reap_pause: Duration,
+    /// Since when there may be orphans that can be killed.
+    orphaned: Option<Moment>,
+    orphans: Orphans,
+    /// The cgroups of shims that died since then.
+    abandoned: Vec<(CommandId, Box<Cgroup>)>,
+}
+
+/// What the spawner has to see to.
+struct Ready {
+    request: bool,
+    child: bool,
 }
 
 impl Spawner {
     pub(crate) fn new(requests: OwnedFd, world: World) -> Self {
+        let requests = Arc::new(requests);
+        panics::tell(Some(Listener::Requests(Arc::clone(&requests))));
         Self {
             requests: Some(requests),
+            vm_gone_since: None,
             world,
-            wards: HashMap::new(),
+            clock: Clock::default(),
+            children: Children::default(),
+            slips: Slips::default(),
             unsettled: Vec::new(),
+            reap_at: None,
+            reap_pause: bury::REAP_PAUSE_BOUNDS.0,
             orphaned: None,
-            given_up: HashSet::new(),
-            survivors: Vec::new(),
+            orphans: Orphans::default(),
+            abandoned: Vec::new(),
+        }
+    }
+
+    /// Hands the VM what names this process, whatever happens to its number.
+    fn introduce(&self) {
+        if let (Some(requests), Ok(own)) = (&self.requests, PidFd::open(getpid().as_raw())) {
+            let descriptors = [own.as_fd()];
+            let flags = MsgFlags::MSG_DONTWAIT;
+            let _ = channel::send(requests.as_fd(), &Reply::Ready, &descriptors, flags);
         }
     }
 
     /// Runs until the VM is gone and nothing of its commands is left.
     pub(crate) fn run(mut self) -> nix::Result<()> {
-        while self.requests.is_some() || !self.wards.is_empty() || self.orphaned.is_some() {
-            let (asked, ended) = self.wait()?;
-            if ended {
-                while let Ok(Some(_)) = self.world.child_signals.read_signal() {}
+        self.introduce();
+        while self.requests.is_some() || !self.children.is_empty() || self.orphaned.is_some() {
+            let ready = self.wait()?;
+            if ready.child {
+                self.hear_children();
+            }
+            if self.reap_at.is_some_and(|at| at <= self.clock.now()) {
                 self.reap();
             }
             self.kill_orphans();
-            self.kill_overdue();
+            while let Some(pid) = self.children.take_overdue(self.clock.now()) {
+                self.kill_late(pid);
+            }
             self.settle();
-            if asked {
+            if ready.request {
                 self.serve()?;
             }
         }
         Ok(())
     }
 
-    fn wait(&self) -> nix::Result<(bool, bool)> {
+    fn wait(&mut self) -> nix::Result<Ready> {
+        let orphans = self.orphaned.map(|_| self.clock.now().after(ORPHAN_INTERVAL));
+        let moments = [self.children.next_deadline(), self.reap_at, orphans];
+        let longest = self.clock.wait_until(moments.into_iter().flatten().min());
+        // Rounded up, or the last millisecond would be spent spinning.
+        let timeout = longest.map_or(PollTimeout::NONE, |longest| {
+            PollTimeout::try_from(longest.as_millis() + 1).unwrap_or(PollTimeout::MAX)
+        });
         let mut fds = vec![PollFd::new(self.world.child_signals.as_fd(), PollFlags::POLLIN)];
         fds.extend(self.requests.iter().map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)));
-        match poll(&mut fds, self.timeout()) {
+        match poll(&mut fds, timeout) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno),
         }
         let ready = |fd: Option<&PollFd<'_>>| fd.and_then(PollFd::any).unwrap_or(false);
-        Ok((ready(fds.get(1)), ready(fds.first())))
-    }
-
-    fn timeout(&self) -> PollTimeout {
-        let now = Instant::now();
-        let overdue = self.wards.values().filter_map(|ward| match ward {
-            Ward::Shim { kill_at, .. } => *kill_at,
-            Ward::Cleaner { .. } => None,
-        });
-        let orphans = self.orphaned.map(|_| now + ORPHAN_INTERVAL);
-        match overdue.chain(orphans).min() {
-            // Rounded up, or the last millisecond would be spent spinning.
-            Some(at) => PollTimeout::try_from(at.saturating_duration_since(now).as_millis() + 1)
-                .unwrap_or(PollTimeout::MAX),
-            None => PollTimeout::NONE,
-        }
+        let ready = Ready { request: ready(fds.get(1)), child: ready(fds.first()) };
+        self.clock.waited(longest);
+        Ok(ready)
     }
 
     fn serve(&mut self) -> nix::Result<()> {
         let Some(requests) = &self.requests else { return Ok(()) };
         match channel::receive(requests.as_fd(), MsgFlags::MSG_DONTWAIT) {
-            Ok(Received::Message(
-                Request::Start { id, grace_ms, announce, cgroup, spec },
-                descriptors,
-            )) => {
-                let job = Job { grace: Duration::from_millis(grace_ms), announce, cgroup, spec };
-                self.start(id, job, descriptors);
+            Ok(Received::Message(Request::Start(run), descriptors)) => {
+                self.start(run, descriptors);
             }
-            Ok(Received::Message(Request::Wake { id }, _)) => self.wake(id, None),
-            Ok(Received::Message(Request::Kill { id }, _)) => self.wake(id, Some(WAKE_MARGIN)),
-            Ok(Received::Message(Request::Settle { id, cgroup }, _)) => {
-                if !self.wards.values().any(|ward| ward.id() == id) {
+            Ok(Received::Message(Request::Wake { shim }, _)) => _ = self.wake(shim),
+            Ok(Received::Message(Request::Kill { shim }, _)) => {
+                if let Some(pid) = self.wake(shim) {
+                    self.children.kill_at(pid, self.clock.now().after(WAKE_MARGIN));
+                }
+            }
+            Ok(Received::Message(Request::Evict { shim }, _)) => {
+                if let Some(pid) = self.children.shim(shim) {
+                    signal(pid, libc::SIGKILL);
+                }
+            }
+            Ok(Received::Message(Request::Settle { shim, id, program, cgroup }, _)) => {
+                if !self.children.is_busy(shim, id) {
                     self.clean(id, &cgroup);
                 }
-                self.unsettled.push(id);
+                self.unsettled.push(Question { shim, id, program });
                 self.settle();
             }
-            Ok(Received::Stripped(Request::Start { id, .. })) => {
+            Ok(Received::Stripped(Request::Start(Run { id, .. }))) => {
                 let failure = Failure::new(Step::Pipe, "", Errno::EMFILE);
                 self.reply(&Reply::Refused { id, failure });
             }
             // Whoever waits for an answer sees the end of the control socket that came with it.
             Ok(Received::Stripped(_) | Received::Garbage) => {}
-            Ok(Received::End) => self.outlive_vm(),
+            Ok(Received::End | Received::Unread) => self.outlive_vm(),
             Err(Errno::EAGAIN | Errno::EINTR) => {}
             Err(errno) => return Err(errno),
         }
         Ok(())
     }
 
-    fn start(&mut self, id: CommandId, job: Job, descriptors: Vec<OwnedFd>) {
-        let Ok(descriptors) = shim::Descriptors::try_from(descriptors) else {
+    fn start(&mut self, run: Run, mut descriptors: Vec<OwnedFd>) {
+        let id = run.id;
+        let control = (!descriptors.is_empty()).then(|| descriptors.remove(0));
+        let (Some(control), Ok(descriptors)) = (control, Descriptors::try_from(descriptors)) else {
             let failure = Failure::because(Step::Spawner, "descriptors", Reason::Garbage);
             return self.reply(&Reply::Refused { id, failure });
+        };
+        let refuse = |errno| {
+            let failure = Failure::new(Step::Fork, "shim", errno);
+            let event = Event::Failed { failure, ready: false };
+            channel::sign_with(run.key);
+            // If nobody listens any more there is nobody to tell.
+            let _ = channel::send(control.as_fd(), &event, &[], MsgFlags::MSG_DONTWAIT);
+        };
+        let slip = match self.slips.take() {
+            Ok(slip) => slip,
+            Err(errno) => return refuse(errno),
         };
         // SAFETY: this process has one thread, so the child may do anything.
         match unsafe { fork() } {
             Ok(ForkResult::Child) => {
                 // The VM must see the end of this socket when the spawner dies.
                 self.requests = None;
-                let clean = shim::run(&self.world, &job, descriptors);
+                let clean = shim::run(&self.world, &slip, control, run, descriptors);
                 std::process::exit(if clean { 0 } else { 1 });
             }
             Ok(ForkResult::Parent { child }) => {
-                let Job { grace, cgroup, .. } = job;
-                self.wards.insert(child.as_raw(), Ward::Shim { id, grace, cgroup, kill_at: None });
+                let fits = served::fits(&run.cgroup);
+                let cgroup = (!fits).then(|| Box::new(run.cgroup));
+                self.children.insert(child.as_raw(), Child::Shim { shim: id, slip, cgroup });
             }
             Err(errno) => {
-                let event = Event::Failed(Failure::new(Step::Fork, "shim", errno));
-                // If nobody listens any more there is nobody to tell.
-                let _ = channel::send(descriptors.control(), &event, &[], MsgFlags::MSG_DONTWAIT);
+                self.slips.put(slip);
+                refuse(errno);
             }
         }
     }
 
-    fn reap(&mut self) {
-        while let Reaped::Child(pid, status) = reap() {
-            let Some(ward) = self.wards.remove(&pid) else {
-                // An orphan; its children are ours now.
-                self.given_up.remove(&pid);
-                self.orphaned.get_or_insert_with(Instant::now);
-                continue;
-            };
-            if let Ward::Shim { id, cgroup, .. } = ward
-                && status != Status::Exited(0)
-            {
-                // Its children became ours before it became a zombie, see exit_notify in the kernel.
-                self.orphaned.get_or_insert_with(Instant::now);
-                self.clean(id, &cgroup);
-            }
-        }
-    }
-
-    fn clean(&mut self, id: CommandId, cgroup: &Cgroup) {
-        if cgroup.groups.is_empty() {
-            return;
-        }
-        // SAFETY: this process has one thread, so the child may do anything.
-        match unsafe { fork() } {
-            Ok(ForkResult::Child) => {
-                self.requests = None;
-                process::name(c"muontrap-clean");
-                let clean = cleaner::run(cgroup);
-                std::process::exit(if clean { 0 } else { 1 });
-            }
-            Ok(ForkResult::Parent { child }) => {
-                self.wards.insert(child.as_raw(), Ward::Cleaner { id });
-            }
-            // Better late than never: without a process to spare the spawner does it itself.
-            Err(_) => drop(cleaner::run(cgroup)),
-        }
-    }
-
-    fn kill_orphans(&mut self) {
-        let Some(since) = self.orphaned else { return };
-        let sweep = tree::signal(libc::SIGKILL, |pid| self.is_spared(pid));
-        self.reap();
-        // What counts is who is there after reaping. A process that died while the sweep looked at it has
-        // handed its children to us unseen.
-        let left = tree::children(|pid| self.is_spared(pid));
-        if left.is_empty() || sweep.is_hopeless() || since.elapsed() > ORPHAN_MARGIN {
-            // What is out of reach now is reaped when it ends.
-            self.orphaned = None;
-            self.given_up.extend(&left);
-            self.survivors = left;
-        }
-    }
-
-    fn is_spared(&self, pid: i32) -> bool {
-        self.wards.contains_key(&pid) || self.given_up.contains(&pid)
-    }
-
-    fn settle(&mut self) {
-        if self.orphaned.is_some() {
-            return;
-        }
-        let busy: Vec<CommandId> = self.wards.values().map(Ward::id).collect();
-        let (waiting, settled) =
-            std::mem::take(&mut self.unsettled).into_iter().partition(|id| busy.contains(id));
-        self.unsettled = waiting;
-        for id in settled {
-            self.reply(&Reply::Settled { id, survivors: self.survivors.clone() });
-        }
-    }
-
-    /// Continues a shim that may have been stopped, and kills it if it is still there after the margin.
-    fn wake(&mut self, wanted: CommandId, margin: Option<Duration>) {
-        for (&pid, ward) in &mut self.wards {
-            if let Ward::Shim { id, kill_at, .. } = ward
-                && *id == wanted
-            {
-                // It is our child and not reaped; if it is a zombie nothing happens.
-                let _ = tree::kill(pid, libc::SIGCONT);
-                *kill_at = kill_at.or(margin.and_then(|margin| Instant::now().checked_add(margin)));
-            }
-        }
-    }
-
-    fn kill_overdue(&mut self) {
-        let now = Instant::now();
-        for (&pid, ward) in &mut self.wards {
-            if let Ward::Shim { kill_at, .. } = ward
-                && kill_at.is_some_and(|at| at <= now)
-            {
-                *kill_at = None;
-                // As above.
-                let _ = tree::kill(pid, libc::SIGKILL);
-            }
-        }
+    /// Continues a shim that may have been stopped. Returns its process id, if there is one.
+    fn wake(&mut self, shim: ShimId) -> Option<i32> {
+        let pid = self.children.shim(shim)?;
+        signal(pid, libc::SIGCONT);
+        Some(pid)
     }
 
     /// The VM is gone. The shims know it too and stop their programs; this sees to it that they do.
     fn outlive_vm(&mut self) {
         self.requests = None;
-        let shims: Vec<(CommandId, Duration)> = self
-            .wards
-            .values()
-            .filter_map(|ward| match ward {
-                Ward::Shim { id, grace, .. } => Some((*id, *grace)),
-                Ward::Cleaner { .. } => None,
-            })
-            .collect();
-        for (id, grace) in shims {
-            self.wake(id, Some(grace.saturating_add(SHIM_MARGIN)));
+        self.vm_gone_since = Some(self.clock.now());
+        panics::tell(None);
+        for pid in self.children.shims() {
+            signal(pid, libc::SIGCONT);
+            self.children.kill_at(pid, self.late_at(pid, self.clock.now()));
+        }
+    }
+
+    /// When a shim has to be through that heard of the end of the VM at this moment.
+    fn late_at(&self, pid: i32, since: Moment) -> Moment {
+        since.after(self.children.grace(pid).saturating_add(SHIM_MARGIN))
+    }
+
+    /// A shim is late, unless it has taken up its last command in between.
+    fn kill_late(&mut self, pid: i32) {
+        match self.vm_gone_since.map(|since| self.late_at(pid, since)) {
+            Some(late_at) if late_at > self.clock.now() => self.children.kill_at(pid, late_at),
+            _ => signal(pid, libc::SIGKILL),
         }
     }
 
@@ -294,4 +255,10 @@ impl Spawner {
             let _ = channel::send(requests.as_fd(), reply, &[], MsgFlags::MSG_DONTWAIT);
         }
     }
+}
+
+/// Signals a shim that has not been reaped.
+fn signal(pid: i32, number: i32) {
+    // It is our child; if it is a zombie nothing happens.
+    let _ = tree::kill(pid, number);
 }

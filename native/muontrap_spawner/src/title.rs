@@ -13,7 +13,7 @@ pub(crate) struct Title {
 }
 
 impl Title {
-    /// Finds it. None without `/proc`.
+    /// Finds it. None without `/proc`. The addresses are those of this process in whatever list it is in.
     pub(crate) fn find() -> Option<Self> {
         let stat = fs::read_to_string("/proc/self/stat").ok()?;
         let (_, after_name) = stat.rsplit_once(')')?;

@@ -7,11 +7,13 @@ use std::ffi::{CString, OsStr};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
+use super::above::{Intent, adopt_unmarked, is_unmarked, remove_above};
 use super::claim::{Lock, Mark, errno};
 use super::group::{self, is_populated, oom_kills, subtree};
 use super::name::FreshName;
@@ -43,6 +45,8 @@ pub(super) struct Place {
     pub(super) made_above: Vec<PathBuf>,
     /// Groups below it that were there before.
     pub(super) kept: Vec<PathBuf>,
+    /// Whether it was killed in one step already.
+    pub(super) killed: AtomicBool,
     oom_kills_before: u64,
     #[allow(dead_code, reason = "held until this is dropped")]
     lock: Option<Lock>,
@@ -82,6 +86,16 @@ impl Created {
             }
         };
         Self { places: cgroup.groups.iter().filter_map(left).collect() }
+    }
+
+    /// Removes what a dead shim had made on the way to groups that it did not come to make.
+    pub fn remove_above(cgroup: &Cgroup) {
+        for group in &cgroup.groups {
+            let (path, mount) = (path(&group.path), path(&group.mount));
+            if !path.exists() {
+                remove_above(&path, &mount, |_| false);
+            }
+        }
     }
 
     /// The files to write a "0" into to enter the groups.
@@ -133,6 +147,7 @@ impl Place {
             claimed: false,
             made_above: vec![],
             kept: vec![],
+            killed: AtomicBool::new(false),
             oom_kills_before: 0,
             lock: None,
         }
@@ -144,7 +159,7 @@ impl Place {
         let made = match Mark::of(path) {
             Some(Mark::Made) => true,
             Some(Mark::Found) => false,
-            None if place.is_fresh() => true,
+            None if place.is_fresh() || is_unmarked(path) => true,
             _ => return Err(Errno::ENOENT),
         };
         let lock = Lock::take(path)?;
@@ -166,13 +181,9 @@ impl Place {
                 enable_below(&parent, controller)?;
             }
             let directory = parent.join(name);
-            match fs::create_dir(&directory) {
-                Ok(()) if directory == self.path => {
-                    self.made = true;
-                    Mark::Made.set(&directory);
-                }
+            match self.make_directory(&directory) {
+                Ok(()) if directory == self.path => self.made = true,
                 Ok(()) => {
-                    Mark::Above.set(&directory);
                     self.made_above.retain(|made| *made != directory);
                     self.made_above.push(directory.clone());
                 }
@@ -183,6 +194,27 @@ impl Place {
             parent = directory;
         }
         Ok(())
+    }
+
+    /// Makes one directory and marks it, in a way that shows at any moment whose it is.
+    fn make_directory(&self, directory: &Path) -> std::io::Result<()> {
+        let own = directory == self.path;
+        let mark = if own { Mark::Made } else { Mark::Above };
+        if own && self.is_fresh() {
+            // Its name tells.
+            return fs::create_dir(directory).map(|()| mark.set(directory));
+        }
+        let intent = Intent::of(directory);
+        if directory.exists() {
+            if !own {
+                adopt_unmarked(directory);
+            }
+            return Err(std::io::ErrorKind::AlreadyExists.into());
+        }
+        intent.iter().for_each(Intent::set);
+        let made = fs::create_dir(directory).map(|()| mark.set(directory));
+        intent.iter().for_each(Intent::clear);
+        made
     }
 
     /// Makes sure that nobody else is in it or about to be.

@@ -5,13 +5,14 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
-use super::create::{Created, failure, own_pid};
+use super::create::{Created, Place, failure, own_pid};
 use super::group::{self, is_populated, processes, subtree};
 use crate::failure::{Failure, Reason, Step};
 use crate::pidfd::PidFd;
@@ -29,29 +30,34 @@ impl Created {
     /// Sends SIGKILL to all that is in the groups and below them, and to nothing else. Does not
     /// wait for the end of it. Blocks for at most some 50 ms.
     pub fn kill(&self) -> Vec<Failure> {
-        let groups = self.places.iter().map(|place| place.path.as_path());
-        let listed: Vec<&Path> = groups.filter(|group| !kill_at_once(group)).collect();
-        let freezers: Vec<Freezer<'_>> =
-            listed.iter().copied().filter_map(Freezer::freeze).collect();
+        let places: Vec<&Place> =
+            self.places.iter().filter(|place| !place.kill_at_once()).collect();
+        let frozen: Vec<&Place> =
+            places.iter().copied().filter(|place| freeze(&place.path)).collect();
         let until = Instant::now() + FREEZE;
-        while freezers.iter().any(|freezer| !freezer.is_frozen()) && Instant::now() < until {
+        while frozen.iter().any(|place| !is_frozen(&place.path)) && Instant::now() < until {
             sleep(Duration::from_millis(1));
         }
         let mut failures = Vec::new();
         for _ in 0..PASSES {
             failures.clear();
-            let found: usize = listed.iter().map(|group| pass(group, &mut failures)).sum();
-            if found == 0 || !freezers.is_empty() {
+            let found: usize = places.iter().map(|place| pass(&place.path, &mut failures)).sum();
+            if found == 0 || !frozen.is_empty() {
                 break;
             }
         }
-        failures.extend(freezers.iter().filter_map(|freezer| freezer.thaw().err()));
+        failures.extend(places.iter().flat_map(|place| thaw_all(place)));
         failures
     }
 
     /// Whether any process is left in the groups. What cannot be read counts as left.
     pub fn populated(&self) -> bool {
         self.places.iter().any(|place| is_populated(&place.path))
+    }
+
+    /// The processes in the groups and below them. A 0 is one that has no number here.
+    pub fn members(&self) -> Vec<i32> {
+        self.places.iter().flat_map(|place| members(&place.path)).collect()
     }
 
     /// Kills until no process is left in the groups. False if the deadline came first. Blocks until
@@ -68,6 +74,20 @@ impl Created {
             pause = (pause * 2).min(Duration::from_millis(20));
         }
         true
+    }
+}
+
+/// The processes in a group and below it.
+pub fn members(group: &Path) -> Vec<i32> {
+    let groups = subtree(group);
+    groups.iter().flat_map(|group| processes(group).unwrap_or_default()).collect()
+}
+
+impl Place {
+    /// Whether one step does it. Not once that was tried: what is left then is what that step does not reach, a
+    /// process whose first thread has ended (seen on Linux 6.18). The signal to its number does.
+    fn kill_at_once(&self) -> bool {
+        kill_at_once(&self.path) && !self.killed.swap(true, Ordering::Relaxed)
     }
 }
 
@@ -134,39 +154,40 @@ fn signal(group: &Path, pids: &[i32], failures: &mut Vec<Failure>) {
     }
 }
 
-/// A group that is frozen, so that a fork bomb stands still while it is killed.
-struct Freezer<'a> {
-    group: &'a Path,
-    file: &'static str,
-    thawed: &'static [u8],
+/// The file that freezes a group, what freezes it, and what lets it go on: cgroup v1 and v2.
+const FREEZERS: [(&str, &[u8], &[u8]); 2] =
+    [("freezer.state", b"FROZEN", b"THAWED"), ("cgroup.freeze", b"1", b"0")];
+
+/// Freezes a group, so that a fork bomb stands still while it is killed. False where that is not possible.
+fn freeze(group: &Path) -> bool {
+    FREEZERS.iter().any(|(file, frozen, _)| group::write(&group.join(file), frozen).is_ok())
 }
 
-impl<'a> Freezer<'a> {
-    /// None if the group cannot be frozen.
-    fn freeze(group: &'a Path) -> Option<Self> {
-        let kinds: [(&'static str, &[u8], &'static [u8]); 2] =
-            [("freezer.state", b"FROZEN", b"THAWED"), ("cgroup.freeze", b"1", b"0")];
-        kinds.into_iter().find_map(|(file, frozen, thawed)| {
-            group::write(&group.join(file), frozen).ok()?;
-            Some(Self { group, file, thawed })
-        })
+fn is_frozen(group: &Path) -> bool {
+    match fs::read(group.join("freezer.state")) {
+        Ok(state) => state.starts_with(b"FROZEN"),
+        Err(_) => fs::read_to_string(group.join("cgroup.events"))
+            .is_ok_and(|events| events.lines().any(|line| line == "frozen 1")),
     }
+}
 
-    fn is_frozen(&self) -> bool {
-        if self.file == "freezer.state" {
-            fs::read(self.group.join(self.file)).is_ok_and(|state| state.starts_with(b"FROZEN"))
-        } else {
-            fs::read_to_string(self.group.join("cgroup.events"))
-                .is_ok_and(|events| events.lines().any(|line| line == "frozen 1"))
-        }
-    }
+/// Lets all go on that is to die, whether we froze it or the program did, there or further down: each group has
+/// a switch of its own, and in cgroup v1 even SIGKILL waits for it. An empty group that was there before stays
+/// as it was.
+fn thaw_all(place: &Place) -> Vec<Failure> {
+    let groups = subtree(&place.path).into_iter();
+    let is_ours = |group: &PathBuf| {
+        !place.kept.contains(group) || processes(group).is_ok_and(|list| !list.is_empty())
+    };
+    groups.filter(is_ours).filter_map(|group| thaw(&group)).collect()
+}
 
-    // In cgroup v1 even SIGKILL waits for it.
-    fn thaw(&self) -> Result<(), Failure> {
-        let file = self.group.join(self.file);
-        match group::write(&file, self.thawed) {
-            Ok(()) | Err(Errno::ENOENT | Errno::ENODEV) => Ok(()),
-            Err(errno) => Err(failure(Step::CgroupKill, &file, errno)),
+fn thaw(group: &Path) -> Option<Failure> {
+    FREEZERS.iter().find_map(|(file, _, thawed)| {
+        let file = group.join(file);
+        match group::write(&file, thawed) {
+            Ok(()) | Err(Errno::ENOENT | Errno::ENODEV) => None,
+            Err(errno) => Some(failure(Step::CgroupKill, &file, errno)),
         }
-    }
+    })
 }

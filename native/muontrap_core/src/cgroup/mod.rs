@@ -8,6 +8,7 @@
 //! When a shim died, the spawner ends what [`Created::adopt`] finds. [`sweep`] removes what
 //! VMs left that died with all their helpers, and [`Layout`] says which hierarchies there are.
 
+mod above;
 mod claim;
 mod create;
 mod group;
@@ -22,5 +23,6 @@ mod tests;
 mod xattr;
 
 pub use create::{Created, create};
+pub use kill::members;
 pub use mounts::{Hierarchy, Layout};
-pub use name::{FreshName, Swept, sweep};
+pub use name::{FreshName, Sweep, Swept, sweep};

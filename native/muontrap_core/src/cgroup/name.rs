@@ -5,7 +5,6 @@
 
 use std::fmt;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -13,7 +12,7 @@ use nix::errno::Errno;
 
 use super::create::{Created, Place, failure};
 use crate::failure::{Failure, Step};
-use crate::proc::Stat;
+use crate::proc::{Stat, pid_namespace};
 
 const PREFIX: &str = "muontrap";
 const SWEEP: Duration = Duration::from_secs(2);
@@ -57,6 +56,11 @@ impl FreshName {
         (prefix == PREFIX && parsed.to_string() == name).then_some(parsed)
     }
 
+    /// Whether it is a name of this VM, whatever the command.
+    fn is_of_same_vm(&self, own: &Self) -> bool {
+        Self { id: own.id, ..*self } == *own
+    }
+
     /// Whether the VM is known to live. Of a VM in another PID namespace nothing is known.
     fn is_alive(&self) -> bool {
         let comparable = self.pid > 0 && pid_namespace() == Some(self.pid_namespace);
@@ -81,33 +85,50 @@ pub struct Swept {
     pub failures: Vec<Failure>,
 }
 
+/// What was found where groups of dead VMs may be.
+#[derive(Debug, Default)]
+pub struct Sweep {
+    /// The groups whose VM was dead.
+    pub swept: Vec<Swept>,
+    /// Whether there are groups of other VMs, which may die: look again.
+    pub others: bool,
+}
+
 /// Kills and removes the groups in this directory whose VM and shim are dead. Blocks for up to two
 /// seconds for each group.
 ///
 /// That a shim is dead is known by its lock, in whatever PID namespace it was. The VM, if it is known to live,
 /// has its spawner look after what a shim left.
-pub fn sweep(base: &Path) -> Vec<Swept> {
+pub fn sweep(base: &Path) -> Sweep {
+    let own = FreshName::new(0);
     let entries = fs::read_dir(base).into_iter().flatten().flatten();
     let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
-    names
-        .filter(|name| FreshName::parse(name).is_some_and(|name| !name.is_alive()))
-        .filter_map(|name| Place::left(&base.join(name)).ok())
-        .map(|place| {
-            let path = place.path.clone();
-            let created = Created { places: vec![place] };
-            let deadline = Instant::now() + SWEEP;
-            let failures = if created.empty(deadline) {
-                created.remove(deadline)
-            } else {
-                vec![failure(Step::CgroupKill, &path, Errno::EBUSY)]
-            };
-            Swept { path, failures }
-        })
-        .collect()
+    let mut sweep = Sweep::default();
+    for name in names {
+        match FreshName::parse(&name) {
+            Some(parsed) if parsed.is_of_same_vm(&own) => {}
+            Some(parsed) if parsed.is_alive() => sweep.others = true,
+            Some(_) => match Place::left(&base.join(name)) {
+                Ok(place) => sweep.swept.push(clear(place)),
+                Err(Errno::EWOULDBLOCK) => sweep.others = true,
+                Err(_) => {}
+            },
+            None => {}
+        }
+    }
+    sweep
 }
 
-fn pid_namespace() -> Option<u64> {
-    fs::metadata("/proc/self/ns/pid").ok().map(|namespace| namespace.ino())
+fn clear(place: Place) -> Swept {
+    let path = place.path.clone();
+    let created = Created { places: vec![place] };
+    let deadline = Instant::now() + SWEEP;
+    let failures = if created.empty(deadline) {
+        created.remove(deadline)
+    } else {
+        vec![failure(Step::CgroupKill, &path, Errno::EBUSY)]
+    };
+    Swept { path, failures }
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
+use super::above::remove_above;
 use super::claim::{Mark, errno};
 use super::create::{Created, Place, failure};
 use super::group::subtree;
@@ -31,14 +32,9 @@ impl Place {
             // Making it failed half-way. If somebody else has taken it since, it is not empty.
             let _ = fs::remove_dir(&self.path);
         }
-        // Another command may be under one of these; then that one removes it.
-        for above in self.path.ancestors().skip(1) {
-            let ours = Mark::of(above) == Some(Mark::Above)
-                || self.made_above.iter().any(|made| made == above);
-            if !ours || fs::remove_dir(above).is_err() {
-                break;
-            }
-        }
+        remove_above(&self.path, Path::new("/"), |above| {
+            self.made_above.iter().any(|made| made == above)
+        });
         failures
     }
 

@@ -11,9 +11,11 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
+use super::above::Intent;
 use super::claim::{Lock, Mark};
 use super::create::{Created, create};
-use super::name::{FreshName, sweep};
+use super::group;
+use super::name::{FreshName, Sweep, sweep};
 use super::testing::{Place, Program, eventually, places};
 use crate::failure::{Failure, Reason, Step};
 use crate::spec::{Cgroup, Setting, Version};
@@ -142,17 +144,21 @@ fn only_groups_whose_vm_and_shim_are_dead_are_swept() {
             .map(|name| Lock::take(&place.base.join(name.to_string())).expect("lock"));
         let mut program = Program::inside(&[&place.base.join(dead.to_string())], "exec sleep 100");
         eventually("the program", || super::group::is_populated(&place.base));
-        let swept = sweep(&place.base);
+        let Sweep { swept, others } = sweep(&place.base);
+        assert!(others, "those whose shims live");
         assert!(swept.iter().all(|swept| swept.failures.is_empty()), "{swept:?}");
         let gone: HashSet<_> = swept.into_iter().map(|swept| swept.path).collect();
         let expected = [dead, elsewhere].map(|name| place.base.join(name.to_string()));
         assert_eq!(gone, HashSet::from(expected));
         assert!(!program.0.wait().expect("wait").success());
         drop(locks);
-        for name in [own, held, held_elsewhere] {
-            fs::remove_dir(place.base.join(name.to_string()).join("x")).expect("left alone");
-            fs::remove_dir(place.base.join(name.to_string())).expect("left alone");
-        }
+        let again = sweep(&place.base);
+        assert!(!again.others, "what is left of others had no living shim: {again:?}");
+        let gone: HashSet<_> = again.swept.into_iter().map(|swept| swept.path).collect();
+        let expected = [held, held_elsewhere].map(|name| place.base.join(name.to_string()));
+        assert_eq!(gone, HashSet::from(expected));
+        fs::remove_dir(place.base.join(own.to_string()).join("x")).expect("left alone");
+        fs::remove_dir(place.base.join(own.to_string())).expect("left alone");
         assert_eq!(
             fs::read_dir(&place.base).expect("ls").flatten().filter(|e| e.path().is_dir()).count(),
             0
@@ -324,6 +330,33 @@ fn commands_that_share_a_base_do_not_lose_it() {
 
 // Between the making of a group and its lock nothing tells it from one that a container left.
 #[test]
+fn what_a_killed_shim_had_not_come_to_mark_is_removed() {
+    for place in places() {
+        let cgroup = place.cgroup("made/found/left");
+        let made = place.make("made");
+        let found = place.make("made/found");
+        Intent::of(&made).expect("short").set();
+        // The one that was there before stays, and so does what is above it.
+        Created::remove_above(&cgroup);
+        assert!(found.exists());
+        fs::remove_dir(&found).expect("rmdir");
+        // Another command that is on the same way takes over.
+        drop(place.make("made/other"));
+        Created::remove_above(&cgroup);
+        fs::remove_dir(made.join("other")).expect("rmdir");
+        Created::remove_above(&cgroup);
+        assert!(!made.exists());
+        // Killed before it had made it.
+        Intent::of(&made).expect("short").set();
+        Created::remove_above(&cgroup);
+        assert!(!Intent::of(&made).expect("short").is_set());
+        end(&create(&cgroup).expect("created"));
+        assert!(!made.exists());
+        fs::remove_dir(&place.base).expect("it was there before");
+    }
+}
+
+#[test]
 fn a_sweep_takes_no_group_from_a_shim_that_is_making_it() {
     for place in places() {
         fs::create_dir(&place.base).expect("mkdir");
@@ -349,5 +382,49 @@ fn a_sweep_takes_no_group_from_a_shim_that_is_making_it() {
         });
         assert_eq!(failures, []);
         fs::remove_dir(&place.base).expect("it was there before");
+    }
+}
+
+// In cgroup v2 the step that kills all at once leaves it alone.
+#[test]
+fn a_process_whose_first_thread_has_ended_is_ended() {
+    let script = "exec python3 -c 'import ctypes, threading, time; \
+        threading.Thread(target=time.sleep, args=(100,)).start(); ctypes.CDLL(None).pthread_exit(0)'";
+    for place in places() {
+        let created = create(&place.cgroup("a")).expect("created");
+        let group = place.base.join("a");
+        let mut program = Program::inside(&[&group], script);
+        let threads = |pid| crate::proc::Stat::of(pid).map(|stat| (stat.state, stat.threads));
+        eventually("its first thread", || threads(program.0.id() as i32) == Some((b'Z', 2)));
+        end(&created);
+        assert!(!program.is_running());
+    }
+}
+
+// SIGKILL waits for the freezer of cgroup v1, and each group has a switch of its own.
+#[test]
+fn what_the_program_froze_below_its_group_is_ended() {
+    for place in places() {
+        let freezer = if place.v2 { "cgroup.freeze" } else { "freezer.state" };
+        let created = create(&place.cgroup("a")).expect("created");
+        let (nested, deeper) = (place.make("a/nested"), place.make("a/nested/deeper"));
+        if !nested.join(freezer).exists() {
+            end(&created);
+            continue;
+        }
+        let mut one = Program::inside(&[&nested], "sleep 100");
+        let mut other = Program::inside(&[&deeper], "sleep 100");
+        eventually("the programs", || {
+            [&nested, &deeper]
+                .iter()
+                .all(|group| !group::processes(group).expect("read").is_empty())
+        });
+        for group in [&nested, &deeper] {
+            let frozen = if place.v2 { "1" } else { "FROZEN" };
+            fs::write(group.join(freezer), frozen).expect("frozen");
+        }
+        end(&created);
+        assert!(!one.is_running() && !other.is_running());
+        assert!(!place.base.exists(), "{}", place.base.display());
     }
 }

@@ -1,12 +1,12 @@
 // SPDX-FileCopyrightText: 2026 The muontrap authors
 // SPDX-License-Identifier: Apache-2.0
 
-//! Lets one system call of the helpers fail, or kills the caller right before it, by ptrace(2).
+//! Lets one system call of the helpers fail or return nonsense, or kills the caller right before it, by ptrace(2).
 //!
 //! Usage: `fault SPAWNER WHO CALLS NTH WHAT`. SPAWNER is a process id. WHO is `spawner`, `shim` (any
 //! child of the spawner) or `program` (any child of a shim, until it executes). CALLS are names joined
-//! by commas, or `all`. NTH counts such calls of WHO from 1 on. WHAT is the errno to fail with or
-//! `kill`.
+//! by commas, or `all`. NTH counts such calls of WHO from 1 on. WHAT is the errno to fail with, `kill`, or
+//! `nonsense`: the call is made and returns a number that is larger than any buffer.
 //!
 //! Says `ready` when it watches, and `hit NUMBER` with the call's number when that is about to happen.
 //! On a line of input it says `over` and exits with 0; whatever it watches goes on then.
@@ -41,6 +41,8 @@ const NAMES: &[(&str, libc::c_long)] = &[
     ("setgroups", libc::SYS_setgroups),
     ("setresgid", libc::SYS_setresgid),
     ("setresuid", libc::SYS_setresuid),
+    ("keyctl", libc::SYS_keyctl),
+    ("capset", libc::SYS_capset),
     ("prctl", libc::SYS_prctl),
     ("sendmsg", libc::SYS_sendmsg),
     ("recvmsg", libc::SYS_recvmsg),
@@ -81,8 +83,14 @@ struct Fault {
     calls: Option<Vec<u64>>,
     /// How many more such calls there are up to the one that is meant. None once it came.
     left: Option<usize>,
-    /// None to kill.
-    errno: Option<i32>,
+    what: What,
+}
+
+#[derive(Clone, Copy)]
+enum What {
+    Kill,
+    Fail(i32),
+    Nonsense,
 }
 
 #[derive(Default)]
@@ -137,7 +145,11 @@ fn fault() -> Fault {
         },
         calls: (calls != "all").then(|| calls.split(',').map(call).collect()),
         left: Some(number(4, None)),
-        errno: (what != "kill").then(|| must(&what, what.parse())),
+        what: match what.as_str() {
+            "kill" => What::Kill,
+            "nonsense" => What::Nonsense,
+            errno => What::Fail(must(errno, errno.parse())),
+        },
     }
 }
 
@@ -210,9 +222,10 @@ impl Fault {
         }
         self.left = None;
         say(&format!("hit {call}"));
-        match self.errno {
-            Some(errno) => fail(pid, errno),
-            None => must("kill", kill(pid, Signal::SIGKILL)),
+        match self.what {
+            What::Fail(errno) => fail(pid, errno),
+            What::Nonsense => go_astray(pid),
+            What::Kill => must("kill", kill(pid, Signal::SIGKILL)),
         }
     }
 }
@@ -221,17 +234,40 @@ impl Fault {
 #[cfg(target_arch = "x86_64")]
 fn fail(pid: Pid, errno: i32) {
     let mut registers = must("registers", ptrace::getregs(pid));
+    if i64::try_from(registers.orig_rax) == Ok(libc::SYS_brk) {
+        // Its failure is the old break for a result, see brk(2). A C library takes an errno for a new one, and
+        // writes where no memory is.
+        registers.rdi = 0;
+        return must("registers", ptrace::setregs(pid, registers));
+    }
     // No such call, which the kernel passes over.
     registers.orig_rax = u64::MAX;
     must("registers", ptrace::setregs(pid, registers));
+    return_with(pid, i64::from(-errno) as u64);
+}
+
+/// Has the call made, and another result.
+#[cfg(target_arch = "x86_64")]
+fn go_astray(pid: Pid) {
+    return_with(pid, 1 << 40);
+}
+
+/// From the entry of a system call to its exit.
+#[cfg(target_arch = "x86_64")]
+fn return_with(pid: Pid, result: u64) {
     must("go on", ptrace::syscall(pid, None));
     must("wait", waitpid(pid, Some(WaitPidFlag::__WALL)));
-    registers = must("registers", ptrace::getregs(pid));
-    registers.rax = i64::from(-errno) as u64;
+    let mut registers = must("registers", ptrace::getregs(pid));
+    registers.rax = result;
     must("registers", ptrace::setregs(pid, registers));
 }
 
 #[cfg(not(target_arch = "x86_64"))]
 fn fail(_: Pid, _: i32) {
     must("errno", Err("not possible on this architecture"))
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn go_astray(_: Pid) {
+    must("nonsense", Err("not possible on this architecture"))
 }

@@ -1,0 +1,120 @@
+// SPDX-FileCopyrightText: 2026 The muontrap authors
+// SPDX-License-Identifier: Apache-2.0
+
+//! One stream of output: what is read of its pipe, and into what.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::thread;
+
+use muontrap_core::lines::{Line, Lines, Mode};
+use muontrap_core::machine::Read;
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
+use rustler::OwnedBinary;
+
+/// The most that is read at once, so that no call takes long.
+pub(crate) const READ_MAX_BYTES: usize = 64 * 1024;
+
+/// How much is read at once where lines are made of it: each becomes a term.
+const READ_LINES_MAX_BYTES: usize = 16 * 1024;
+/// From how much on output is read into the binary that the owner gets. What is less is read elsewhere first and
+/// copied, so that the binary is as large as it has to be.
+const READ_INTO_BINARY_BYTES: usize = 4 * 1024;
+/// How often whoever takes output that flows looks again, and lets the writer run in between, before it waits for
+/// an event: that takes the reactor, another thread, and tens of microseconds in which a pipe runs empty or full.
+const LOOKS: usize = 16;
+
+/// One stream of output.
+pub(crate) struct Output {
+    pub(crate) pipe: Option<OwnedFd>,
+    lines: Option<Lines>,
+    /// How much the next read is likely to give.
+    expected_bytes: usize,
+}
+
+/// Whether somebody looks again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// The reactor does not: others wait for it.
+    None,
+    /// The owner does.
+    Some,
+}
+
+impl Output {
+    pub(crate) fn new(pipe: Option<OwnedFd>, lines: Option<Mode>) -> Self {
+        Self { pipe, lines: lines.map(Lines::new), expected_bytes: 0 }
+    }
+
+    /// Reads what there is, as much as there is room for in `scratch`. The bytes, unless they are dropped.
+    pub(crate) fn read(
+        &mut self,
+        scratch: &mut [u8],
+        dropped: bool,
+        patience: Patience,
+    ) -> (Read, Option<OwnedBinary>) {
+        let Some(pipe) = &self.pipe else { return (Read::End, None) };
+        let most = if self.lines.is_some() { READ_LINES_MAX_BYTES } else { READ_MAX_BYTES };
+        let room = scratch.len().min(most);
+        let chunk_expected = !dropped && self.expected_bytes >= READ_INTO_BINARY_BYTES;
+        let mut chunk = chunk_expected.then(|| OwnedBinary::new(room.min(self.expected_bytes)));
+        let target = chunk.as_mut().map_or(&mut scratch[..room], OwnedBinary::as_mut_slice);
+        let size = target.len();
+        let flows = patience == Patience::Some && chunk_expected;
+        let mut read = read(pipe, target);
+        for _ in 0..if flows { LOOKS } else { 0 } {
+            if read != Read::Empty {
+                break;
+            }
+            thread::yield_now();
+            read = self::read(pipe, target);
+        }
+        let Read::Bytes(length) = read else { return (read, None) };
+        // What fills its room may be a part of more, but how much more only the next reads tell.
+        self.expected_bytes = if length == size { length * 2 } else { length };
+        match &mut chunk {
+            Some(chunk) if length < size => chunk.realloc_or_copy(length),
+            None if !dropped => chunk = Some(OwnedBinary::from_slice(&scratch[..length])),
+            _ => {}
+        }
+        (read, chunk)
+    }
+
+    /// The lines that a chunk completes, if lines are wanted.
+    pub(crate) fn lines(&mut self, chunk: &OwnedBinary) -> Option<Vec<Line>> {
+        self.lines.as_mut().map(|lines| lines.push(chunk.as_slice()))
+    }
+
+    /// What is left of the last line when no more comes.
+    pub(crate) fn rest(&mut self) -> Option<Vec<u8>> {
+        self.lines.as_mut()?.flush()
+    }
+
+    /// The most that can be in its pipe, see fcntl(2).
+    pub(crate) fn capacity_bytes(&self) -> usize {
+        self.pipe.as_ref().map_or(0, |pipe| {
+            fcntl(pipe, FcntlArg::F_GETPIPE_SZ)
+                .map_or(usize::MAX, |size| size.unsigned_abs() as usize)
+        })
+    }
+
+    /// Whether bytes are in it, see pipe(7).
+    pub(crate) fn has_unread(&self) -> bool {
+        let Some(pipe) = &self.pipe else { return false };
+        let mut bytes: libc::c_int = 0;
+        // SAFETY: FIONREAD writes an int to `bytes`, which outlives the call.
+        let result = unsafe { libc::ioctl(pipe.as_raw_fd(), libc::FIONREAD, &mut bytes) };
+        result == 0 && bytes > 0
+    }
+}
+
+fn read(pipe: &OwnedFd, buffer: &mut [u8]) -> Read {
+    loop {
+        match nix::unistd::read(pipe, buffer) {
+            Err(Errno::EINTR) => {}
+            Err(Errno::EAGAIN) => return Read::Empty,
+            Ok(0) | Err(_) => return Read::End,
+            Ok(length) => return Read::Bytes(length),
+        }
+    }
+}

@@ -1,0 +1,166 @@
+// SPDX-FileCopyrightText: 2026 The muontrap authors
+// SPDX-License-Identifier: Apache-2.0
+
+//! The standard streams of a program: pipes of ours, or what the VM has.
+
+use std::fs;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use muontrap_core::spec::{Identity, Stream};
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
+use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat};
+use nix::unistd::{Gid, Uid, fchown, isatty, pipe2, ttyname};
+
+use crate::convert::Redirect;
+
+/// What a pipe holds that nobody asked for anything, see pipe(7).
+const PIPE_BYTES: usize = 64 * 1024;
+
+/// A stream: our end, and what goes to the spawner.
+pub(crate) struct Ready {
+    pub(crate) near: Option<OwnedFd>,
+    pub(crate) far: Option<Far>,
+}
+
+pub(crate) enum Far {
+    /// Of a pipe that was made for the program.
+    Pipe(OwnedFd),
+    /// The VM's stream, opened anew.
+    Reopened(OwnedFd),
+    OfVm(BorrowedFd<'static>),
+}
+
+impl AsFd for Far {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Far::Pipe(descriptor) | Far::Reopened(descriptor) => descriptor.as_fd(),
+            Far::OfVm(descriptor) => descriptor.as_fd(),
+        }
+    }
+}
+
+impl Ready {
+    /// What was redirected for the stream of this number, and what the spawner is told of it.
+    pub(crate) fn make(
+        redirect: Redirect,
+        at: usize,
+        identity: &Identity,
+        window_bytes: usize,
+    ) -> nix::Result<(Self, Stream)> {
+        let (ready, stream) = match redirect {
+            Redirect::Pipe if at == 0 => (input()?, Stream::Sent),
+            Redirect::Pipe => (output(window_bytes)?, Stream::Sent),
+            Redirect::Inherit => match of_vm(at) {
+                Some(far) => (Self { near: None, far: Some(far) }, Stream::Sent),
+                None => (Self { near: None, far: None }, Stream::Null),
+            },
+            Redirect::Null => (Self { near: None, far: None }, Stream::Null),
+            Redirect::Stdout => (Self { near: None, far: None }, Stream::SameAsStdout),
+        };
+        if let Some(Far::Pipe(pipe)) = &ready.far {
+            hand_over(pipe.as_fd(), identity);
+        }
+        Ok((ready, stream))
+    }
+}
+
+fn input() -> nix::Result<Ready> {
+    let (far, near) = pipe2(OFlag::O_CLOEXEC)?;
+    fcntl(&near, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    Ok(Ready { near: Some(near), far: Some(Far::Pipe(far)) })
+}
+
+fn output(window_bytes: usize) -> nix::Result<Ready> {
+    let (near, far) = pipe2(OFlag::O_CLOEXEC)?;
+    fcntl(&near, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    if window_bytes > PIPE_BYTES {
+        enlarge(near.as_fd(), window_bytes);
+    }
+    Ok(Ready { near: Some(near), far: Some(Far::Pipe(far)) })
+}
+
+/// Gives a pipe room for a window, as far as everybody may have that. Then a program that writes much waits less
+/// often.
+fn enlarge(pipe: BorrowedFd<'_>, bytes: usize) {
+    // CAP_SYS_RESOURCE alone would get more than this, and the kernel has a record for each page of it.
+    let Ok(most) = fs::read_to_string("/proc/sys/fs/pipe-max-size") else { return };
+    let most = most.trim().parse().unwrap_or(PIPE_BYTES);
+    if let Ok(bytes) = i32::try_from(bytes.min(most)) {
+        // EPERM when the user has too much in pipes already, ENOMEM: it works with what it has, only slower.
+        let _ = fcntl(pipe, FcntlArg::F_SETPIPE_SZ(bytes));
+    }
+}
+
+/// Makes a pipe the program's, which could not open `/dev/stdout` otherwise. Without `CAP_CHOWN` it is opened
+/// to all who get at a descriptor of it.
+fn hand_over(pipe: BorrowedFd<'_>, identity: &Identity) {
+    let (uid, gid) = (identity.uid.map(Uid::from_raw), identity.gid.map(Gid::from_raw));
+    if uid.is_none() && gid.is_none() {
+        return;
+    }
+    if fchown(pipe, uid, gid) == Err(Errno::EPERM) {
+        // If that fails too the program can still use what it has.
+        let _ = fchmod(pipe, Mode::from_bits_truncate(0o666));
+    }
+}
+
+/// The VM's own stream, if it has one.
+///
+/// The VM makes its terminal and its pipes non-blocking, and so may a program: each has a description of its
+/// own where the kernel allows that, which it does not for sockets.
+fn of_vm(at: usize) -> Option<Far> {
+    let raw = i32::try_from(at).ok()?;
+    // SAFETY: descriptors 0 to 2 belong to the VM as a whole, which never closes them; should one be
+    // closed all the same, the calls below say EBADF.
+    let stream = unsafe { BorrowedFd::borrow_raw(raw) };
+    let flags = OFlag::from_bits_retain(fcntl(stream, FcntlArg::F_GETFL).ok()?);
+    Some(reopen(stream, raw, flags & OFlag::O_ACCMODE).map_or(Far::OfVm(stream), Far::Reopened))
+}
+
+/// None if it cannot be blocked, as a file, or not be opened again.
+fn reopen(stream: BorrowedFd<'_>, number: i32, access: OFlag) -> Option<OwnedFd> {
+    let old = fstat(stream).ok()?;
+    let kind = SFlag::from_bits_truncate(old.st_mode) & SFlag::S_IFMT;
+    let is_terminal = kind == SFlag::S_IFCHR && isatty(stream) == Ok(true);
+    if !is_terminal && kind != SFlag::S_IFIFO {
+        return None;
+    }
+    let by_number =
+        || open_same(&Path::new("/proc/self/fd").join(number.to_string()), access, &old);
+    let by_name = || open_same(&ttyname(stream).ok()?, access, &old);
+    // Open to everybody whose terminal it is, though the file may be that of who logged in.
+    let as_own =
+        || open_blockable(Path::new("/dev/tty"), access).filter(|own| device(own) == old.st_rdev);
+    let own = match by_number() {
+        None if is_terminal => by_name().or_else(as_own),
+        opened => opened,
+    }?;
+    // Nobody else has this description yet.
+    fcntl(&own, FcntlArg::F_SETFL(OFlag::empty())).ok()?;
+    Some(own)
+}
+
+fn open_same(path: &Path, access: OFlag, old: &FileStat) -> Option<OwnedFd> {
+    let opened = open_blockable(path, access)?;
+    let new = fstat(&opened).ok()?;
+    // `/proc` may be that of another PID namespace.
+    ((new.st_dev, new.st_ino) == (old.st_dev, old.st_ino)).then_some(opened)
+}
+
+/// Without waiting for the other end of a FIFO or the carrier of a line.
+fn open_blockable(path: &Path, access: OFlag) -> Option<OwnedFd> {
+    let flags = access | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    open(path, flags, Mode::empty()).ok()
+}
+
+/// The terminal that is behind a descriptor, in the kernel's own coding, which is that of stat(2).
+fn device(terminal: &OwnedFd) -> libc::dev_t {
+    let mut device: libc::c_uint = 0;
+    // SAFETY: TIOCGDEV writes one integer of this size.
+    match unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCGDEV, &raw mut device) } {
+        0 => device.into(),
+        _ => 0,
+    }
+}

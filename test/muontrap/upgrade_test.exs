@@ -1,0 +1,195 @@
+# SPDX-FileCopyrightText: 2026 The muontrap authors
+# SPDX-License-Identifier: Apache-2.0
+
+defmodule MuonTrap.UpgradeTest do
+  @moduledoc """
+  The native module is loaded again while commands run. Their owners notice nothing, or the load is refused
+  with words.
+  """
+
+  use ExUnit.Case, async: true
+
+  alias MuonTrap.Trees
+
+  # An owner of `cat` that has read a part of what it says, a caller of cmd/3 in the middle of one, and a Daemon.
+  @running """
+  alias MuonTrap.{Command, Nif, Options}
+
+  start = fn -> Options.validate!(:daemon, "cat", [], stdin: :pipe) |> Command.start({:pipe, :pipe, :null}, announce: true) end
+  {:ok, cat} = start.()
+  {{:started, os_pid}, cat} = Command.next(cat, :infinity)
+  {:ok, 5} = Nif.write(cat.handle, "before"|> binary_part(0, 5))
+  {{:stdout, "befor"}, cat} = Command.next(cat, :infinity)
+
+  main = self()
+  caller = Task.async(fn -> MuonTrap.cmd("sh", ["-c", "echo one; read line; echo $line"], input: Stream.map(1..2, fn n -> send(main, {:pulls, self()}); receive(do: (:go -> "")); "line \#{n}\\n" end)) end)
+  stay = spawn(fn -> {:ok, command} = start.(); receive(do: (:never -> command)) end)
+  {:ok, daemon} = MuonTrap.Daemon.start_link("sleep", ["1000"])
+  eventually = fn check -> true = MuonTrap.Trees.eventually(check) end
+  eventually.(fn -> Enum.count(MuonTrap.list(), & &1.os_pid) == 4 end)
+  """
+
+  # All of them go on, and end as they would have.
+  @go_on """
+  %{os_pid: ^os_pid, done: false} = Nif.info(cat.handle)
+  {:ok, 5} = Nif.write(cat.handle, "after")
+  {{:stdout, "after"}, cat} = Command.next(cat, :infinity)
+  :ok = Nif.signal(cat.handle, 0)
+  4 = length(MuonTrap.list())
+  {"new\\n", 0} = MuonTrap.cmd("echo", ["new"])
+  for _ <- 1..2, do: receive(do: ({:pulls, puller} -> send(puller, :go)))
+  {"one\\nline 1\\n", 0} = Task.await(caller)
+  %{os_pid: number} = MuonTrap.Daemon.statistics(daemon)
+  true = is_integer(number)
+  :ok = GenServer.stop(daemon)
+  Process.exit(stay, :kill)
+  :ok = Nif.close_stdin(cat.handle)
+  {{:ended, %{status: {:exited, 0}}}, cat} = Command.next(cat, :infinity)
+  %{done: true} = Nif.info(cat.handle)
+  eventually.(fn -> MuonTrap.list() == [] end)
+  """
+
+  @again "{:module, Nif} = :code.load_file(Nif)\n"
+  @purge "false = :code.purge(Nif)\n"
+  @gone "true = :code.delete(Nif)\nfalse = :code.purge(Nif)\n"
+
+  for {name, steps} <- [
+        {"loaded again", @again},
+        {"loaded again and the old code purged", @again <> @purge},
+        {"loaded and purged many times", String.duplicate(@again <> @purge, 20)},
+        {"purged, and loaded by the next call", @gone},
+        {"purged and loaded, many times, in any order",
+         String.duplicate(@gone <> @again <> @purge <> @gone, 5)}
+      ] do
+    @tag steps: steps
+    test "owners go on when the module is #{name}", %{steps: steps} do
+      assert in_a_vm(@running <> steps <> @go_on) == "done\n"
+    end
+  end
+
+  test "commands that are started after each load are all their owners', and end with them" do
+    code = """
+    alias MuonTrap.{Command, Nif, Options}
+    options = Options.validate!(:cmd, "sleep", ["1000"], [])
+    start = fn -> Command.start(options, {:null, :null, :null}) end
+    parent = self()
+
+    # Linked, for what goes wrong in one is seen then.
+    owner = fn ->
+      {:ok, command} = start.()
+      send(parent, :started)
+      receive(do: (:stop -> send(parent, Command.abort(command))))
+    end
+
+    owners =
+      for n <- 1..20 do
+        :code.purge(Nif)
+        if rem(n, 2) == 0, do: {:module, Nif} = :code.load_file(Nif)
+        if rem(n, 3) == 0, do: :code.purge(Nif)
+
+        if rem(n, 5) == 0 do
+          :code.purge(Nif)
+          :code.delete(Nif)
+          :code.purge(Nif)
+        end
+
+        pid = spawn_link(owner)
+        receive(do: (:started -> pid))
+      end
+
+    20 = length(MuonTrap.list())
+    {stopped, killed} = Enum.split(Enum.shuffle(owners), 10)
+    Enum.each(stopped, &send(&1, :stop))
+    for _ <- stopped, do: receive(do: ({:ended, %{status: {:signaled, 15}}} -> :ok))
+    for pid <- killed, do: Process.unlink(pid) && Process.exit(pid, :kill)
+    true = MuonTrap.Trees.eventually(fn -> MuonTrap.list() == [] end)
+
+    # And with their handles, which no variable of code that is evaluated holds on to.
+    spawn_link(fn ->
+      Enum.each(1..1, fn _ -> {:ok, _dropped} = start.() end)
+      send(parent, :started)
+      receive(do: (:never -> :ok))
+    end)
+
+    receive(do: (:started -> :ok))
+    for pid <- Process.list(), do: :erlang.garbage_collect(pid)
+    true = MuonTrap.Trees.eventually(fn -> MuonTrap.list() == [] end)
+    """
+
+    assert in_a_vm(code) == "done\n"
+  end
+
+  test "another build is refused while commands run, in words, and replaces the library when none does" do
+    code =
+      another_build() <>
+        @running <>
+        """
+        spawner = Nif.spawner_pid()
+        {:error, :on_load_failure} = :code.load_file(Nif)
+        """ <>
+        @go_on <>
+        """
+        {:module, Nif} = :code.load_file(Nif)
+        :code.purge(Nif)
+        nil = Nif.spawner_pid()
+        # The helpers of the one before go.
+        eventually.(fn -> not File.exists?("/proc/\#{spawner}") end)
+        {"works\\n", 0} = MuonTrap.cmd("echo", ["works"])
+        # The binary that belongs to it.
+        true = String.starts_with?(File.read_link!("/proc/\#{Nif.spawner_pid()}/exe"), to_string(:code.priv_dir(:muontrap)))
+        """
+
+    output = in_a_vm(code)
+    assert output =~ "another build of it runs commands"
+    assert output =~ "restart the VM"
+    assert output =~ "done\n"
+  end
+
+  test "a handle of another build says so" do
+    code =
+      another_build() <>
+        @running <>
+        """
+        #{@gone}
+        %ErlangError{original: text} =
+          try do
+            Nif.next(cat.handle, 0)
+          rescue
+            error -> error
+          end
+
+        true = text =~ "start it again"
+        %ErlangError{original: ^text} = try(do: Nif.info(make_ref()), rescue: (error -> error))
+        """
+
+    assert in_a_vm(code) == "done\n"
+  end
+
+  # The same, as far as the VM can tell, in another file.
+  defp another_build do
+    folder = Path.join(System.tmp_dir!(), Trees.token())
+    on_exit(fn -> File.rm_rf!(folder) end)
+    app = Path.join(folder, "muontrap")
+    File.mkdir_p!(Path.join(app, "priv"))
+    File.cp_r!(Application.app_dir(:muontrap, "ebin"), Path.join(app, "ebin"))
+
+    for file <- ["muontrap_nif.so", "muontrap_spawner"],
+        do:
+          File.cp!(Application.app_dir(:muontrap, "priv/#{file}"), Path.join([app, "priv", file]))
+
+    """
+    {:module, MuonTrap.Nif} = Code.ensure_loaded(MuonTrap.Nif)
+    true = :code.replace_path(:muontrap, #{inspect(to_charlist(Path.join(app, "ebin")))})
+    """
+  end
+
+  # In a VM of its own, whose code it can take away.
+  defp in_a_vm(code) do
+    ebin = Application.app_dir(:muontrap, "ebin")
+    code = code <> "\nIO.puts(\"done\")\n"
+    args = ["-pa", ebin, "-e", "{:ok, _} = Application.ensure_all_started(:muontrap)\n" <> code]
+    {output, status} = System.cmd("elixir", args, stderr_to_stdout: true)
+    assert status == 0, output
+    output
+  end
+end

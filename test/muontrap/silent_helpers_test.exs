@@ -57,6 +57,23 @@ defmodule MuonTrap.SilentHelpersTest do
     assert {"x\n", 0} = MuonTrap.cmd("echo", ["x"])
   end
 
+  test "a program whose shim is stopped is asked to stop all the same" do
+    test = self()
+    script = "trap 'echo asked' TERM; echo on; while :; do sleep 0.01; done"
+    opts = [logger_fun: &send(test, {:line, &1}), delay_to_sigkill: @bound_ms]
+    {:ok, daemon} = Daemon.start_link("sh", ["-c", script], opts)
+    assert_receive {:line, "on"}, @bound_ms
+    program = Daemon.os_pid(daemon)
+    shim = Trees.parent(program)
+    Trees.kill(shim, "STOP")
+    stop = Task.async(fn -> GenServer.stop(daemon) end)
+    # Long before the grace is over and somebody wakes the shim.
+    assert_receive {:line, "asked"}, div(@bound_ms, 2)
+    Trees.kill(program, "KILL")
+    Trees.kill(shim, "CONT")
+    assert Task.await(stop, @bound_ms) == :ok
+  end
+
   test "a spawner that is stopped is woken for what a dead shim left" do
     assert {"", 0} = MuonTrap.cmd("true", [])
     spawner = Nif.spawner_pid()

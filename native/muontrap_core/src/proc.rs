@@ -6,9 +6,17 @@
 //! It counts only if it is the list of this process's own PID namespace. A sandbox may have kept the one of
 //! its host: there this process's number, and those of its children, are somebody else's.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::sync::OnceLock;
+
+/// More than the first 22 fields of a `stat` can have: the kernel gives them in one piece.
+const STAT_SIZE: usize = 1024;
+
+/// As much as the kernel gives of a list at once, see seq_file in its documentation.
+const LIST_SIZE: usize = 4096;
 
 /// Parent, start time, state and threads of a process, from `/proc/<pid>/stat`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +34,9 @@ pub struct Stat {
 impl Stat {
     /// Reads it. None if there is no such process, or no `/proc` that counts.
     pub fn of(pid: i32) -> Option<Self> {
-        Self::parse(&fs::read(file_of(pid, "stat")?).ok()?)
+        let mut line = [0; STAT_SIZE];
+        let length = File::open(file_of(pid, "stat")?).ok()?.read(&mut line).ok()?;
+        Self::parse(&line[..length])
     }
 
     /// Whether the process has ended and only its entry is left. The letter alone does not say so: it is a
@@ -89,15 +99,34 @@ pub fn children(pid: i32) -> Option<Vec<i32>> {
     // Needs CONFIG_PROC_CHILDREN; each thread has its own list.
     let mut found = Vec::new();
     for task in fs::read_dir(file_of(pid, "task")?).ok()?.flatten() {
-        match fs::read_to_string(task.path().join("children")) {
-            Ok(list) => found.extend(list.split_ascii_whitespace().flat_map(str::parse::<i32>)),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound && task.path().exists() => {
+        match read_numbers(&task.path().join("children")) {
+            Ok(children) => found.extend(children),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && task.path().exists() => {
                 return Some(children_by_parent(pid));
             }
             Err(_) => {}
         }
     }
     Some(found)
+}
+
+/// The same of a process that has so many threads: without a look at which ones if there is but one. Its
+/// entry is gone, or it has another one by now: then it says what there was, and has to be asked again.
+pub fn children_of(pid: i32, threads: u32) -> Option<Vec<i32>> {
+    if threads == 1
+        && let Ok(found) = read_numbers(file_of(pid, &format!("task/{pid}/children"))?.as_ref())
+    {
+        return Some(found);
+    }
+    children(pid)
+}
+
+fn read_numbers(path: &Path) -> io::Result<Vec<i32>> {
+    let mut list = Vec::with_capacity(LIST_SIZE);
+    // With a limit, else the file would be asked for its size, which says nothing here.
+    File::open(path)?.take(u64::MAX).read_to_end(&mut list)?;
+    let list = String::from_utf8_lossy(&list);
+    Ok(list.split_ascii_whitespace().flat_map(str::parse::<i32>).collect())
 }
 
 fn children_by_parent(parent: i32) -> Vec<i32> {
@@ -150,6 +179,8 @@ mod tests {
         let mut child = std::process::Command::new("sleep").arg("100").spawn().expect("sleep");
         let (pid, own) = (child.id() as i32, std::process::id() as i32);
         assert!(children(own).expect("/proc").contains(&pid));
+        assert!(children_of(own, 2).expect("/proc").contains(&pid), "by any of its threads");
+        assert_eq!(children_of(pid, 1), Some(Vec::new()));
         assert!(children_by_parent(own).contains(&pid));
         child.kill().expect("kill");
         child.wait().expect("wait");

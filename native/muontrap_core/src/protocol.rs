@@ -157,6 +157,9 @@ pub enum Order {
     Stop {
         /// The grace, in ms.
         grace_ms: u64,
+        /// Whether the VM has sent the stop signal, and the program was there then: it may have ended of it
+        /// before this order comes.
+        told: bool,
     },
     /// Send the program a signal. For kernels without pidfds; elsewhere the NIF does it.
     Signal {

@@ -7,7 +7,7 @@
 //! below whose parent dies becomes its child, so the tree can lose no member, and a child's pid stays
 //! its own until this thread reaps it.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 
 use nix::errno::Errno;
 
@@ -15,8 +15,8 @@ use crate::pidfd::PidFd;
 use crate::proc::{self, Stat};
 use crate::wait;
 
-/// How many processes below the children are taken at once; each needs a descriptor for a moment.
-const BATCH: usize = 256;
+/// How many processes below are held at once; each needs a descriptor until it is signalled.
+const HELD_MAX: usize = 256;
 /// How often a list that changes is read again.
 const READINGS: usize = 5;
 
@@ -29,44 +29,41 @@ pub struct Sweep {
     pub refused: usize,
 }
 
+/// A process of the tree, and what keeps its pid from becoming somebody else's.
+struct Member {
+    pid: i32,
+    threads: u32,
+    hold: Hold,
+}
+
+enum Hold {
+    /// It is a child of this process, which does not reap meanwhile.
+    Child,
+    Held(PidFd),
+    /// Nothing: the kernel has no pidfds.
+    Loose,
+}
+
 /// Sends a signal to every process below this one, but not to the children for which `spare` says
 /// so nor to what is below them.
 ///
 /// Processes may fork meanwhile: call it again until there is no child left. Without `/proc` only the children
 /// are found; the others become such when those above them are gone.
 pub fn signal(number: i32, spare: impl Fn(i32) -> bool) -> Sweep {
-    let children = children(spare);
-    // First the deeper ones: a parent that is gone hands its children to us, and they would be missed.
-    let mut below: Vec<(i32, Option<PidFd>)> = Vec::new();
-    let mut parents: HashMap<i32, usize> = HashMap::new();
-    let mut open: Vec<i32> = children.clone();
-    while let Some(parent) = open.pop() {
-        for pid in proc::children(parent).unwrap_or_default() {
-            if below.len() >= BATCH || parents.contains_key(&pid) {
+    let is_adopted = |parent, pid| parent == nix::unistd::getpid().as_raw() && !spare(pid);
+    let mut sweep = Sweep::default();
+    let mut seen: HashSet<i32> = HashSet::new();
+    let mut open: Vec<Member> = children(&spare).into_iter().filter_map(child).collect();
+    while let Some(member) = open.pop() {
+        // Before the signal: a process that is gone hands its children to us, where this sweep does not look
+        // again. Each dies while the list of the next is read.
+        for pid in proc::children_of(member.pid, member.threads).unwrap_or_default() {
+            if open.len() >= HELD_MAX || !seen.insert(pid) {
                 continue;
             }
-            let Some(held) =
-                hold(pid, parent, parents.get(&parent).and_then(|&at| below[at].1.as_ref()))
-            else {
-                continue;
-            };
-            parents.insert(pid, below.len());
-            below.push((pid, held));
-            open.push(pid);
+            open.extend(hold(pid, &member, is_adopted));
         }
-    }
-    let mut sweep = Sweep::default();
-    for (pid, held) in below {
-        // Without pidfds a deeper process cannot be signalled safely. It will be our child once
-        // those above it are gone.
-        let Some(held) = held else { continue };
-        sweep.count(pid, held.signal(number));
-    }
-    for pid in children {
-        if Stat::of(pid).is_some_and(|stat| stat.is_dead()) {
-            continue;
-        }
-        sweep.count(pid, kill(pid, number));
+        sweep.signal(&member, number);
     }
     sweep
 }
@@ -103,28 +100,45 @@ impl Sweep {
         self.refused > 0 && self.refused == self.alive.len()
     }
 
-    fn count(&mut self, pid: i32, result: nix::Result<()>) {
+    fn signal(&mut self, member: &Member, number: i32) {
+        let result = match &member.hold {
+            Hold::Child => kill(member.pid, number),
+            Hold::Held(held) => held.signal(number),
+            // Its pid may be a stranger's by now. It will be our child once those above it are gone.
+            Hold::Loose => return,
+        };
         if result != Err(Errno::ESRCH) {
-            self.alive.push(pid);
+            self.alive.push(member.pid);
             self.refused += usize::from(result.is_err());
         }
     }
 }
 
-/// Holds on to a process if it is a living child of `parent`, itself held. `Some(None)` where the
-/// kernel has no pidfds.
-fn hold(pid: i32, parent: i32, parent_held: Option<&PidFd>) -> Option<Option<PidFd>> {
+/// A child of this process, unless it has ended. Without `/proc` nothing says so.
+fn child(pid: i32) -> Option<Member> {
+    let stat = Stat::of(pid);
+    let threads = stat.map_or(1, |stat| stat.threads);
+    (!stat.is_some_and(|stat| stat.is_dead())).then_some(Member { pid, threads, hold: Hold::Child })
+}
+
+/// Holds on to a process if it lives and is a child of `above`, or has become one of this process.
+fn hold(pid: i32, above: &Member, is_adopted: impl Fn(i32, i32) -> bool) -> Option<Member> {
     let held = match PidFd::open(pid) {
-        Ok(held) => held,
-        Err(Errno::ENOSYS) => return Some(None),
+        Ok(held) => Some(held),
+        Err(Errno::ENOSYS) => None,
         Err(_) => return None,
     };
     // The pid may have been freed and taken by a stranger before it was opened. What is held is in the
     // tree if its parent is the one we know, and if that one still lives after we have asked: a
     // parent's pid, too, may have become somebody else's.
     let stat = Stat::of(pid)?;
-    let parent_lives = parent_held.is_none_or(|parent| parent.signal(0) != Err(Errno::ESRCH));
-    (stat.parent == parent && parent_lives && !stat.is_dead()).then_some(Some(held))
+    let above_lives = match &above.hold {
+        Hold::Held(above) => above.signal(0) != Err(Errno::ESRCH),
+        Hold::Child | Hold::Loose => true,
+    };
+    let is_ours = (stat.parent == above.pid && above_lives) || is_adopted(stat.parent, pid);
+    let hold = held.map_or(Hold::Loose, Hold::Held);
+    (is_ours && !stat.is_dead()).then_some(Member { pid, threads: stat.threads, hold })
 }
 
 /// Signals a child of this process that has not been reaped: nobody else can have its pid.

@@ -81,7 +81,7 @@ fn a_message_over_the_limit_is_refused_and_the_next_one_passes() {
     let (near, far) = channel::pair().expect("pair");
     let result = channel::send(near.as_fd(), &start(MESSAGE_MAX_BYTES), &[], MsgFlags::empty());
     assert_eq!(result, Err(Errno::E2BIG));
-    let order = Order::Stop { grace_ms: 1 };
+    let order = Order::Stop { grace_ms: 1, told: false };
     channel::send(near.as_fd(), &order, &[], MsgFlags::empty()).expect("send");
     let received = channel::receive::<Order>(far.as_fd(), MsgFlags::empty()).expect("receive");
     assert!(matches!(received, Received::Message(received, _) if received == order));
@@ -113,7 +113,7 @@ fn datagrams_that_are_no_messages_are_garbage() {
 #[test]
 fn what_was_sent_before_the_end_arrives_though_the_other_end_had_messages_unread() {
     let (near, far) = channel::pair().expect("pair");
-    let order = Order::Stop { grace_ms: 1 };
+    let order = Order::Stop { grace_ms: 1, told: false };
     let event = Event::Started { pid: 7 };
     channel::send(near.as_fd(), &order, &[], MsgFlags::empty()).expect("send");
     channel::send(far.as_fd(), &event, &[], MsgFlags::empty()).expect("send");

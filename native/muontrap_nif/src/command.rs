@@ -27,7 +27,7 @@ use rustler::{LocalPid, OwnedBinary, Term};
 
 use crate::output::{Output, Patience};
 use crate::pool;
-use crate::state::{Pending, State, Tag, send};
+use crate::state::{Pending, State, Stop, Tag, send};
 use crate::sync::lock;
 use crate::watch::{self, Subject, Task};
 
@@ -79,6 +79,8 @@ pub(crate) struct Description {
     pub(crate) words: Words,
     pub(crate) cgroup: Cgroup,
     pub(crate) setup: Setup,
+    /// The signal that asks the program to stop.
+    pub(crate) stop_signal: i32,
     /// What is a line of the streams of output, if lines are wanted.
     pub(crate) lines: [Option<Mode>; 2],
 }
@@ -93,6 +95,7 @@ impl Command {
             ready: false,
             pending: None,
             pidfd: None,
+            stop: Stop::Untold(description.stop_signal),
             outputs: [Output::new(stdout, stdout_lines), Output::new(stderr, stderr_lines)],
             input: ends.input,
             waiting: Vec::new(),
@@ -193,6 +196,10 @@ impl Command {
     /// Carries out what any thread can. Returned is what only the reactor can do.
     pub(crate) fn carry_out(&self, state: &mut State, effect: Effect) -> Option<Effect> {
         match effect {
+            Effect::Order(Order::Stop { grace_ms, .. }) => {
+                let told = state.tell_to_stop();
+                return state.order(self.id, Order::Stop { grace_ms, told });
+            }
             Effect::Order(order) => return state.order(self.id, order),
             Effect::AnswerLingering => {
                 return state.order(self.id, Order::Output(state.taken()));

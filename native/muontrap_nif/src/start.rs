@@ -68,6 +68,7 @@ pub(crate) fn start<'a>(
             announce: wanted.announce,
             grace: wanted.grace,
         },
+        stop_signal: wanted.spec.stop_signal,
         lines: wanted.lines,
     };
     let ends = Ends { outputs: [stdout, stderr], input };

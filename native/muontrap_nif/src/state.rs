@@ -27,11 +27,23 @@ pub(crate) struct State {
     /// What was sent to a shim that has not been heard of since.
     pub(crate) pending: Option<Box<Pending>>,
     pub(crate) pidfd: Option<PidFd>,
+    pub(crate) stop: Stop,
     pub(crate) outputs: [Output; 2],
     pub(crate) input: Option<OwnedFd>,
     /// Who wants to be told when the tree is gone.
     pub(crate) waiting: Vec<LocalPid>,
     pub(crate) tag: Tag,
+}
+
+/// Who asks the program to stop. Once only: many take a second signal for impatience.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// Nobody so far. By this signal.
+    Untold(i32),
+    /// This process has.
+    Told,
+    /// The shim does.
+    Shim,
 }
 
 /// A command as a shim gets it, with its descriptors.
@@ -72,6 +84,19 @@ impl State {
         let word = Word::Order(command, order.clone());
         let again = is_passing(send(self.control.as_ref()?, &word));
         again.then_some(Effect::Set(Deadline::Retry(Retry::Order(order))))
+    }
+
+    /// Asks the program to stop without the way by its shim. Whether that was done. A shim that finds this
+    /// process gone before it gets the order asks again.
+    pub(crate) fn tell_to_stop(&mut self) -> bool {
+        if let Stop::Untold(number) = self.stop {
+            // A stopped process would not see the signal before the grace is over.
+            let tell =
+                |pidfd: &PidFd| pidfd.signal(number).and_then(|()| pidfd.signal(libc::SIGCONT));
+            let told = self.pidfd.as_ref().is_some_and(|pidfd| tell(pidfd).is_ok());
+            self.stop = if told { Stop::Told } else { Stop::Shim };
+        }
+        self.stop == Stop::Told
     }
 
     /// Whether a shim that was ready has not come to read the command.

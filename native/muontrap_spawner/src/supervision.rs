@@ -239,14 +239,14 @@ impl<'a> Supervision<'a> {
             Ok(_) | Err(_) => {
                 self.control = None;
                 panics::tell(None);
-                self.stop(self.terms.grace);
+                self.stop(self.terms.grace, false);
             }
         }
     }
 
     fn carry_out(&mut self, order: Order) {
         match order {
-            Order::Stop { grace_ms } => self.stop(Duration::from_millis(grace_ms)),
+            Order::Stop { grace_ms, told } => self.stop(Duration::from_millis(grace_ms), told),
             Order::Signal { number } => self.signal(number),
             Order::Output(taken) => {
                 if let Some(rest) = &mut self.rest {
@@ -256,14 +256,19 @@ impl<'a> Supervision<'a> {
         }
     }
 
-    /// Asks the program to stop. A second order can only shorten the grace.
-    fn stop(&mut self, grace: Duration) {
+    /// Asks the program to stop, unless it was told. A second order can only shorten the grace.
+    fn stop(&mut self, grace: Duration, told: bool) {
         let kill_at = self.clock.now().after(grace);
         if let Some(before) = self.kill_at {
             self.kill_at = Some(before.min(kill_at));
             return;
         }
         self.kill_at = Some(kill_at);
+        if told {
+            // If it has ended then because it was asked to, not by itself.
+            self.rest = None;
+            return;
+        }
         // A stopped process would not see the signal before the grace is over.
         for number in [self.terms.stop_signal, libc::SIGCONT] {
             self.signal(number);

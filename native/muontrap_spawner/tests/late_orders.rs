@@ -80,7 +80,7 @@ fn an_order_for_one_command_never_reaches_the_next() {
         let descriptors = if matches!(word, Word::Run(_)) { &descriptors[..] } else { &[] };
         channel::send(control.as_fd(), &word, descriptors, WAIT).expect("send");
     };
-    let stop = |id| Word::Order(id, Order::Stop { grace_ms: 60_000 });
+    let stop = |id| Word::Order(id, Order::Stop { grace_ms: 60_000, told: false });
 
     let first = Request::Start(run(1, "exit 3"));
     channel::send(requests.as_fd(), &first, &[far.as_fd(), directory.as_fd()], WAIT).expect("send");

@@ -5,6 +5,7 @@ defmodule MuonTrap.Daemon.ControlTest do
   use MuonTrap.Case
 
   import MuonTrap.Daemons
+  import MuonTrap.Trees, only: [program: 1]
 
   alias MuonTrap.{Cgroups, Daemon}
 
@@ -33,6 +34,15 @@ defmodule MuonTrap.Daemon.ControlTest do
       assert_receive {:line, "on"}
       GenServer.stop(pid)
       assert lines() == ["int"]
+    end
+
+    # Real-time signals are counted by the kernel, of others two may become one.
+    test "asks the program to stop once, however long its grace" do
+      opts = [logger_fun: to_self(), stop_signal: 40, delay_to_sigkill: 300]
+      {:ok, pid} = Daemon.start_link(program("signals"), [], opts)
+      assert_receive {:line, "ready"}
+      GenServer.stop(pid)
+      assert Enum.sort(lines()) == ["SIGCONT 18", "SIGRT 40"]
     end
 
     test "writes to the program and closes its input" do

@@ -189,7 +189,7 @@ impl Machine {
             return Vec::new();
         }
         let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
-        let mut effects = vec![Effect::Order(Order::Stop { grace_ms })];
+        let mut effects = vec![Effect::Order(Order::Stop { grace_ms, told: false })];
         if shorter {
             effects.push(Effect::Set(Deadline::Stop(StopStep::Wake, grace)));
         }

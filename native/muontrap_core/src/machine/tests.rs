@@ -52,7 +52,7 @@ fn drain(machine: &mut Machine) -> Option<Terminal> {
 }
 
 fn order(grace: Duration) -> Effect {
-    Effect::Order(Order::Stop { grace_ms: grace.as_millis() as u64 })
+    Effect::Order(Order::Stop { grace_ms: grace.as_millis() as u64, told: false })
 }
 
 fn stop(step: StopStep) -> Event {

@@ -59,9 +59,10 @@ defmodule MuonTrap.FirstThreadTest do
 
   for {name, _script} <- @shapes, mechanism <- Cgroups.mechanisms() do
     @tag :cgroup
-    test "ends with its owner: #{name}, #{mechanism}" do
-      if Cgroups.provides?(unquote(mechanism)) do
-        {running, pids} = start(unquote(name), Cgroups.contained_by(unquote(mechanism)))
+    @tag mechanism: mechanism
+    test "ends with its owner: #{name}, #{mechanism}", %{mechanism: mechanism} do
+      if Cgroups.provides?(mechanism) do
+        {running, pids} = start(unquote(name), Cgroups.contained_by(mechanism))
         assert there(pids) == pids
         assert {:ended, %{survivors: [], leftovers: []}} = Command.abort(running)
         assert there(pids) == []
@@ -118,9 +119,10 @@ defmodule MuonTrap.FirstThreadTest do
   # A group is all that still tells where it is, and `cgroup.kill` leaves such a process alone.
   for mechanism <- Cgroups.mechanisms() -- [:none] do
     @tag :cgroup
-    test "is killed when spawner and shim are, #{mechanism}" do
-      if Cgroups.provides?(unquote(mechanism)) do
-        {running, pids} = start(:background_with_child, Cgroups.contained_by(unquote(mechanism)))
+    @tag mechanism: mechanism
+    test "is killed when spawner and shim are, #{mechanism}", %{mechanism: mechanism} do
+      if Cgroups.provides?(mechanism) do
+        {running, pids} = start(:background_with_child, Cgroups.contained_by(mechanism))
 
         [%{os_pid: os_pid}] =
           for %{owner: owner} = one <- MuonTrap.list(), owner == self(), do: one

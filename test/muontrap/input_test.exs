@@ -167,7 +167,10 @@ defmodule MuonTrap.InputTest do
     test = self()
 
     stream =
-      Stream.map(1..1_000, fn n -> send(test, {:pulled, n}) && String.duplicate("x", 70_000) end)
+      Stream.map(1..1_000, fn n ->
+        send(test, {:pulled, n})
+        String.duplicate("x", 70_000)
+      end)
 
     assert {"", 0} = MuonTrap.cmd("sh", ["-c", "sleep 0.3"], input: stream)
     # One fills the pipe, one waits to be written.

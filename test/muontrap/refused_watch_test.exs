@@ -14,6 +14,11 @@ defmodule MuonTrap.RefusedWatchTest do
   @moduletag timeout: 120_000
   @moduletag :tmp_dir
 
+  unless System.find_executable("cc") do
+    Cgroups.announce("there is no C compiler for a library that refuses")
+    @moduletag :skip
+  end
+
   # Stands between the VM and its C library. Of the reactor's epoll descriptor, which is made while the file is
   # there, it refuses what the file names.
   @library """
@@ -62,81 +67,77 @@ defmodule MuonTrap.RefusedWatchTest do
   {"", 0} = MuonTrap.cmd("true", [])
   """
 
-  if System.find_executable("cc") do
-    # What the last expression is in a VM with such a C library.
-    defp in_vm(code, directory) do
-      source = Path.join(directory, "refuse.c")
-      library = Path.join(directory, "refuse.so")
-      File.write!(source, @library)
+  # What the last expression is in a VM with such a C library.
+  defp in_vm(code, directory) do
+    source = Path.join(directory, "refuse.c")
+    library = Path.join(directory, "refuse.so")
+    File.write!(source, @library)
 
-      {"", 0} =
-        System.cmd("cc", ["-shared", "-fPIC", "-o", library, source], stderr_to_stdout: true)
+    {"", 0} =
+      System.cmd("cc", ["-shared", "-fPIC", "-o", library, source], stderr_to_stdout: true)
 
-      code = @prelude <> "IO.puts(\"result \" <> inspect((fn -> #{code} end).()))"
-      args = ["-pa", Application.app_dir(:muontrap, "ebin"), "-e", code]
-      env = [{"LD_PRELOAD", library}, {"REFUSED", Path.join(directory, "refused")}]
-      {output, status} = System.cmd("elixir", args, env: env, stderr_to_stdout: true)
-      assert status == 0, output
-      [_all, result] = Regex.run(~r/^result (.*)$/m, output)
-      result
-    end
+    code = @prelude <> "IO.puts(\"result \" <> inspect((fn -> #{code} end).()))"
+    args = ["-pa", Application.app_dir(:muontrap, "ebin"), "-e", code]
+    env = [{"LD_PRELOAD", library}, {"REFUSED", Path.join(directory, "refused")}]
+    {output, status} = System.cmd("elixir", args, env: env, stderr_to_stdout: true)
+    assert status == 0, output
+    [_all, result] = Regex.run(~r/^result (.*)$/m, output)
+    result
+  end
 
-    test "for more events: output and input still arrive", %{tmp_dir: directory} do
-      code = """
-      refuse.("m")
-      {output, 0} = MuonTrap.cmd("cat", [], input: bytes, timeout: 60_000)
-      script = "echo one; sleep 0.1; echo two >&2; sleep 0.1; echo three; cat >/dev/null"
-      opts = [input: bytes, stderr_to_stdout: true, timeout: 60_000]
-      {output == bytes, MuonTrap.cmd("sh", ["-c", script], opts)}
-      """
+  test "for more events: output and input still arrive", %{tmp_dir: directory} do
+    code = """
+    refuse.("m")
+    {output, 0} = MuonTrap.cmd("cat", [], input: bytes, timeout: 60_000)
+    script = "echo one; sleep 0.1; echo two >&2; sleep 0.1; echo three; cat >/dev/null"
+    opts = [input: bytes, stderr_to_stdout: true, timeout: 60_000]
+    {output == bytes, MuonTrap.cmd("sh", ["-c", script], opts)}
+    """
 
-      assert in_vm(code, directory) == ~S({true, {"one\ntwo\nthree\n", 0}})
-    end
+    assert in_vm(code, directory) == ~S({true, {"one\ntwo\nthree\n", 0}})
+  end
 
-    test "for more events: a Daemon's lines and its end still arrive", %{tmp_dir: directory} do
-      code = """
-      parent = self()
-      refuse.("m")
-      Process.flag(:trap_exit, true)
-      script = "for i in 1 2 3; do sleep 0.1; echo $i; done"
-      log = fn line -> send(parent, {:line, line}) end
-      {:ok, daemon} = MuonTrap.Daemon.start_link("sh", ["-c", script], logger_fun: log)
-      lines = for _ <- 1..3, do: (receive do {:line, line} -> line after 60_000 -> :none end)
-      {lines, receive do {:EXIT, ^daemon, reason} -> reason after 60_000 -> :none end}
-      """
+  test "for more events: a Daemon's lines and its end still arrive", %{tmp_dir: directory} do
+    code = """
+    parent = self()
+    refuse.("m")
+    Process.flag(:trap_exit, true)
+    script = "for i in 1 2 3; do sleep 0.1; echo $i; done"
+    log = fn line -> send(parent, {:line, line}) end
+    {:ok, daemon} = MuonTrap.Daemon.start_link("sh", ["-c", script], logger_fun: log)
+    lines = for _ <- 1..3, do: (receive do {:line, line} -> line after 60_000 -> :none end)
+    {lines, receive do {:EXIT, ^daemon, reason} -> reason after 60_000 -> :none end}
+    """
 
-      assert in_vm(code, directory) == ~S({["1", "2", "3"], :normal})
-    end
+    assert in_vm(code, directory) == ~S({["1", "2", "3"], :normal})
+  end
 
-    test "for more events: an owner's death still ends the program", %{tmp_dir: directory} do
-      code = """
-      refuse.("m")
-      owner = spawn(fn -> MuonTrap.cmd("yes", []) end)
-      wait = fn wait, done? -> if done?.(), do: :ok, else: (Process.sleep(10); wait.(wait, done?)) end
-      wait.(wait, fn -> MuonTrap.list() != [] end)
-      Process.exit(owner, :kill)
-      wait.(wait, fn -> MuonTrap.list() == [] end)
-      """
+  test "for more events: an owner's death still ends the program", %{tmp_dir: directory} do
+    code = """
+    refuse.("m")
+    owner = spawn(fn -> MuonTrap.cmd("yes", []) end)
+    wait = fn wait, done? -> if done?.(), do: :ok, else: (Process.sleep(10); wait.(wait, done?)) end
+    wait.(wait, fn -> MuonTrap.list() != [] end)
+    Process.exit(owner, :kill)
+    wait.(wait, fn -> MuonTrap.list() == [] end)
+    """
 
-      assert in_vm(code, directory) == ":ok"
-    end
+    assert in_vm(code, directory) == ":ok"
+  end
 
-    test "for another command: it does not start, and the next one does", %{tmp_dir: directory} do
-      code = """
-      refuse.("a")
-      refused =
-        try do
-          MuonTrap.cmd("cat", [], input: "x")
-        rescue
-          error -> error.original
-        end
-      refuse.("nothing")
-      {refused, MuonTrap.cmd("cat", [], input: "x"), MuonTrap.list()}
-      """
+  test "for another command: it does not start, and the next one does", %{tmp_dir: directory} do
+    code = """
+    refuse.("a")
+    refused =
+      try do
+        MuonTrap.cmd("cat", [], input: "x")
+      rescue
+        error -> error.original
+      end
+    refuse.("nothing")
+    {refused, MuonTrap.cmd("cat", [], input: "x"), MuonTrap.list()}
+    """
 
-      assert in_vm(code, directory) == ~S({:enospc, {"x", 0}, []})
-    end
-  else
-    Cgroups.announce("there is no C compiler for a library that refuses")
+    assert in_vm(code, directory) == ~S({:enospc, {"x", 0}, []})
   end
 end

@@ -49,7 +49,12 @@ defmodule MuonTrap.Daemon.NotifyTest do
     Daemon.start_link("python3", args, [ready: :notify, start_timeout: 60_000] ++ opts)
   end
 
-  if System.find_executable("python3") do
+  describe "a service in Python" do
+    unless System.find_executable("python3") do
+      Cgroups.announce("there is no python3 to say what services say")
+      @describetag :skip
+    end
+
     # Nobody read the socket while the program stopped, so it hung until its grace was over.
     test "a program that waits for its last words to be read ends by itself" do
       {:ok, daemon} =
@@ -148,8 +153,6 @@ defmodule MuonTrap.Daemon.NotifyTest do
       assert Trees.eventually(fn -> Daemon.statistics(daemon).notify.status == "fed" end)
       GenServer.stop(daemon)
     end
-  else
-    Cgroups.announce("there is no python3 to say what services say")
   end
 
   test "nonsense is passed over" do

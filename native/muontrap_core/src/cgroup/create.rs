@@ -15,6 +15,7 @@ use nix::errno::Errno;
 
 use super::above::{Intent, adopt_unmarked, is_unmarked, remove_above};
 use super::claim::{Lock, Mark, errno};
+use super::controllers::{enable_below, inherit_cpuset};
 use super::group::{self, is_populated, oom_kills, subtree};
 use super::name::FreshName;
 use crate::failure::{Failure, Reason, Step};
@@ -277,45 +278,6 @@ impl Place {
     fn nested_in<'a>(path: &'a Path, mount: &'a Path) -> impl Iterator<Item = &'a Path> {
         path.ancestors().skip(1).take_while(move |above| *above != mount)
     }
-}
-
-fn enable_below(parent: &Path, controller: &str) -> Result<(), Failure> {
-    let subject =
-        |file: &Path| [controller.as_bytes(), b": ", file.as_os_str().as_bytes()].concat();
-    let listed = |file: &Path| match fs::read_to_string(file) {
-        Ok(names) => Ok(names.split_ascii_whitespace().any(|name| name == controller)),
-        Err(error) => Err(Failure::new(Step::CgroupEnable, subject(file), errno(&error))),
-    };
-    let enabled = parent.join("cgroup.subtree_control");
-    if listed(&enabled)? {
-        return Ok(());
-    }
-    let available = parent.join("cgroup.controllers");
-    if !listed(&available)? {
-        return Err(Failure::because(
-            Step::CgroupEnable,
-            subject(&available),
-            Reason::NoController,
-        ));
-    }
-    group::write(&enabled, format!("+{controller}").as_bytes())
-        .map_err(|errno| Failure::new(Step::CgroupEnable, subject(&enabled), errno))
-}
-
-/// A new cpuset of cgroup v1 is empty, and nothing can enter it, see cpuset(7).
-pub(super) fn inherit_cpuset(parent: &Path, directory: &Path) -> Result<(), Failure> {
-    if parent.join("cgroup.subtree_control").exists() {
-        return Ok(());
-    }
-    for name in ["cpuset.cpus", "cpuset.mems"] {
-        let file = directory.join(name);
-        if fs::read(&file).is_ok_and(|value| value.trim_ascii().is_empty()) {
-            let value = fs::read(parent.join(name)).unwrap_or_default();
-            group::write(&file, &value)
-                .map_err(|errno| failure(Step::CgroupWrite, &file, errno))?;
-        }
-    }
-    Ok(())
 }
 
 fn apply(setting: &Setting) -> Result<(), Failure> {

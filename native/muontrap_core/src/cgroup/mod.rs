@@ -10,6 +10,7 @@
 
 mod above;
 mod claim;
+mod controllers;
 mod create;
 mod group;
 mod kill;

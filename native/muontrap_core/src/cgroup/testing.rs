@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::Layout;
-use super::create::inherit_cpuset;
+use super::controllers::inherit_cpuset;
 use crate::spec::{Cgroup, Group, Version};
 
 /// A xorshift generator. `MUONTRAP_SEED` repeats a run.

@@ -39,7 +39,7 @@ defmodule Mix.Tasks.Compile.MuontrapNativeTest do
 
       release = Path.join(tmp, "rel/bin/throw_away")
       assert {output, 0} = System.cmd(release, ["eval", script], cd: "/", stderr_to_stdout: true)
-      assert output =~ ~s(["muontrap_nif.so", "muontrap_spawner"])
+      assert output =~ ~s(["muontrap", "muontrap_nif.so", "muontrap_spawner"])
     end
 
     test "a read-only source tree stays as it is", %{tmp: tmp} do
@@ -108,6 +108,7 @@ defmodule Mix.Tasks.Compile.MuontrapNativeTest do
       cargo(tmp, build: "exit 0")
       nif = built(tmp, "libmuontrap_nif.so", "old")
       built(tmp, "muontrap_spawner", "spawner")
+      built(tmp, "muontrap", "program")
 
       assert {:ok, []} = run(app)
       assert {:noop, []} = run(app)
@@ -120,38 +121,41 @@ defmodule Mix.Tasks.Compile.MuontrapNativeTest do
       assert File.read!(Path.join(tmp, "in_use")) == "old"
 
       assert Enum.sort(File.ls!(Path.dirname(installed))) == [
+               "muontrap",
                "muontrap_nif.so",
                "muontrap_spawner"
              ]
     end
 
-    test "takes the spawner that is linked statically, and the usual one where that fails", %{
+    test "takes the programs that are linked statically, and the usual ones where that fails", %{
       tmp: tmp,
       app: app
     } do
       built(tmp, "libmuontrap_nif.so", "nif")
-      built(tmp, "muontrap_spawner", "usual")
+      for name <- ["muontrap_spawner", "muontrap"], do: built(tmp, name, "usual")
       tried = Path.join(tmp, "tried")
 
       cargo(tmp, build: "exit 0", static: "echo >>#{tried}; exit 1")
       assert {:ok, []} = run(app)
-      [installed] = Path.wildcard(Path.join(app, "**/priv/muontrap_spawner"))
-      assert File.read!(installed) == "usual"
+      assert installed(app) == ["usual", "usual"]
 
       # Not tried again with the same cargo.
       assert {:noop, []} = run(app)
       assert File.read!(tried) == "\n"
 
-      built(tmp, "../static/some-machine/spawner/muontrap_spawner", "static")
+      for name <- ["muontrap_spawner", "muontrap"],
+          do: built(tmp, "../static/some-machine/spawner/#{name}", "static")
+
       cargo(tmp, build: "exit 0", static: "exit 0", version: "9999.1.0")
       assert {:ok, []} = run(app)
-      assert File.read!(installed) == "static"
+      assert installed(app) == ["static", "static"]
     end
 
     test "makes a folder of a priv that is a link", %{tmp: tmp, app: app} do
       cargo(tmp, build: "exit 0")
       built(tmp, "libmuontrap_nif.so", "nif")
       built(tmp, "muontrap_spawner", "spawner")
+      built(tmp, "muontrap", "program")
       own = Path.join(app, "priv")
       File.mkdir_p!(own)
       File.write!(Path.join(own, "own"), "own")
@@ -160,7 +164,14 @@ defmodule Mix.Tasks.Compile.MuontrapNativeTest do
       File.ln_s!(own, priv)
 
       assert {:ok, []} = run(app)
-      assert Enum.sort(File.ls!(priv)) == ["muontrap_nif.so", "muontrap_spawner", "own"]
+
+      assert Enum.sort(File.ls!(priv)) == [
+               "muontrap",
+               "muontrap_nif.so",
+               "muontrap_spawner",
+               "own"
+             ]
+
       assert File.ls!(own) == ["own"]
     end
 
@@ -168,7 +179,7 @@ defmodule Mix.Tasks.Compile.MuontrapNativeTest do
       put_env("PATH", tmp)
       put_env("MUONTRAP_NATIVE_PREBUILT", tmp)
 
-      for name <- ["muontrap_nif.so", "muontrap_spawner"],
+      for name <- ["muontrap_nif.so", "muontrap_spawner", "muontrap"],
           do: File.write!(Path.join(tmp, name), name)
 
       assert {:ok, []} = run(app)
@@ -179,13 +190,21 @@ defmodule Mix.Tasks.Compile.MuontrapNativeTest do
       cargo(tmp, build: "exit 0")
       built(tmp, "libmuontrap_nif.so", "nif")
       built(tmp, "muontrap_spawner", "spawner")
+      built(tmp, "muontrap", "program")
       run(app)
-      assert [_nif, _spawner] = Path.wildcard(Path.join(app, "**/priv/*"))
+      assert [_nif, _program, _spawner] = Path.wildcard(Path.join(app, "**/priv/*"))
 
       in_app(app, &MuontrapNative.clean/0)
       assert Path.wildcard(Path.join(app, "**/priv/*")) == []
       # Cargo's folder is not ours when the caller has named it.
       assert File.exists?(Path.join(tmp, "target"))
+    end
+  end
+
+  defp installed(app) do
+    for name <- ["muontrap_spawner", "muontrap"] do
+      [file] = Path.wildcard(Path.join(app, "**/priv/#{name}"))
+      File.read!(file)
     end
   end
 

@@ -11,7 +11,6 @@ use muontrap_core::failure::{Failure, Step};
 use muontrap_core::identity::identify;
 use muontrap_core::machine::{Deadline, Effect, Setup, StartStep};
 use muontrap_core::protocol::Run;
-use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use rustler::{Env, Term};

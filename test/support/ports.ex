@@ -24,14 +24,16 @@ defmodule MuonTrap.Ports do
   def tree(shape, token, more \\ []) do
     {command, args} = Trees.command(shape)
     options = ["--capture-output", "--delay-to-sigkill", "50"] ++ more
-    {options ++ ["--", command | args], [env: [{~c"MUONTRAP_TOKEN", to_charlist(token)}]]}
+    marked = [env: [{~c"MUONTRAP_TOKEN", to_charlist(token)}]]
+    {options ++ ["--", command | args], [:stderr_to_stdout | marked]}
   end
 
-  @doc "Waits until the program of a port has said so much."
+  @doc "Waits until the program of a port has said so much, and acknowledges that."
   @spec await(port(), String.t()) :: :ok
   def await(port, text) do
     receive do
       {^port, {:data, data}} ->
+        acknowledge(port, data)
         if data =~ text, do: :ok, else: await(port, text)
 
       {^port, {:exit_status, status}} ->

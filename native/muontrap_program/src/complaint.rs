@@ -4,6 +4,9 @@
 //! What the program says when it cannot do its work, and the status it ends with. One line each: what was wrong,
 //! and what to do about it. No line holds environment, input or arguments of the program that is run.
 
+use std::io::Write;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use muontrap_core::failure::{Failure, Reason, Step};
 use nix::errno::Errno;
 
@@ -35,10 +38,20 @@ impl Complaint {
     }
 }
 
+/// How many bytes this process has said itself.
+static SAID: AtomicUsize = AtomicUsize::new(0);
+
 /// Says one line on standard error. Whoever has closed that does not want to know.
 pub(crate) fn say(text: &str) {
-    use std::io::Write;
-    let _ = std::io::stderr().write_all(format!("muontrap: {text}\n").as_bytes());
+    let line = format!("muontrap: {text}\n");
+    if std::io::stderr().write_all(line.as_bytes()).is_ok() {
+        SAID.fetch_add(line.len(), Ordering::Relaxed);
+    }
+}
+
+/// How many bytes [`say`] has said.
+pub(crate) fn said() -> usize {
+    SAID.load(Ordering::Relaxed)
 }
 
 impl From<Failure> for Complaint {

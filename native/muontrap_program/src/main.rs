@@ -21,7 +21,7 @@ mod sink;
 use std::os::unix::ffi::OsStringExt;
 use std::process::ExitCode;
 
-use crate::complaint::{Complaint, say};
+use crate::complaint::{Complaint, said, say};
 use crate::options::Parsed;
 
 fn main() -> ExitCode {
@@ -29,10 +29,20 @@ fn main() -> ExitCode {
     let status = match options::parse(words) {
         Ok(Parsed::Help) => print(&help::text()),
         Ok(Parsed::Version) => print(concat!("muontrap ", env!("CARGO_PKG_VERSION"), "\n")),
-        Ok(Parsed::Run(options)) => request::make(&options)
-            .and_then(|request| running::run(request, &options))
-            .unwrap_or_else(fail),
-        Err(complaint) => fail(complaint),
+        Ok(Parsed::Run(options)) => {
+            let status = request::make(&options)
+                .and_then(|request| running::run(request, &options))
+                .unwrap_or_else(fail);
+            if !options.streams.pass && (said() > 0 || options.streams.leaves_error()) {
+                owner::settle(said());
+            }
+            status
+        }
+        Err(complaint) => {
+            let status = fail(complaint);
+            owner::settle(said());
+            status
+        }
     };
     ExitCode::from(status)
 }

@@ -127,6 +127,13 @@ pub(crate) struct Streams {
     pub(crate) pass: bool,
 }
 
+impl Streams {
+    /// Whether standard error of the program is that of muontrap.
+    pub(crate) fn leaves_error(self) -> bool {
+        !self.error && !self.error_only
+    }
+}
+
 /// A checked command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Options {

@@ -9,10 +9,11 @@
 
 use std::io::IsTerminal;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
 
 use muontrap_core::pidfd::PidFd;
 use nix::errno::Errno;
-use nix::poll::PollFlags;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::fstat;
 use nix::unistd::{getppid, read};
 
@@ -114,6 +115,37 @@ impl Owner {
             "standard input is /dev/null, and its end ends the program: \
              write --pass-stdio for a program that runs without it",
         )
+    }
+}
+
+/// How long acknowledgements are waited for of what this process has said itself.
+const SAID_PATIENCE: Duration = Duration::from_secs(1);
+/// The same of what the program may have said that was not captured.
+const STRAY_PATIENCE: Duration = Duration::from_millis(100);
+
+/// Before this process exits: takes acknowledgements that are on their way of what was not captured.
+///
+/// Where standard error goes where output goes, the owner cannot tell them apart, and may acknowledge all that it
+/// reads. The BEAM kills the owner of a port that writes to a program which is gone.
+pub(crate) fn settle(said: usize) {
+    let file = |number| fstat(stream(number)).ok().map(|stat| (stat.st_dev, stat.st_ino));
+    if std::io::stdin().is_terminal() || file(1) != file(2) || std::io::stdout().is_terminal() {
+        return;
+    }
+    let patience = if said > 0 { SAID_PATIENCE } else { STRAY_PATIENCE };
+    let timeout = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
+    let mut missing = said;
+    loop {
+        let mut fds = [PollFd::new(stream(0), PollFlags::POLLIN)];
+        match poll(&mut fds, timeout) {
+            Ok(1..) => {}
+            Err(Errno::EINTR) => continue,
+            _ => return,
+        }
+        match acknowledged() {
+            Some(bytes) if said == 0 || bytes < missing => missing = missing.saturating_sub(bytes),
+            _ => return,
+        }
     }
 }
 

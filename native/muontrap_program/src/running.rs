@@ -143,7 +143,7 @@ impl<'a> Running<'a> {
         if streams.pass {
             sent.extend([stdin.as_fd(), stdout.as_fd()]);
         }
-        if streams.pass || !(streams.error || streams.error_only) {
+        if streams.pass || streams.leaves_error() {
             sent.push(stderr.as_fd());
         }
         running.alone.run(run, &sent).map_err(|errno| Failure::new(Step::Shim, "", errno))?;
@@ -266,7 +266,8 @@ impl<'a> Running<'a> {
                 self.take(event);
             }
             if self.end.is_none() {
-                self.end = Some(End::Lost(self.alone.bury()));
+                let survivors = self.alone.bury();
+                self.ended(End::Lost(survivors));
             }
         }
         if self.owner.takes_all()

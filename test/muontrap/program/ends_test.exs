@@ -99,22 +99,24 @@ defmodule MuonTrap.Program.EndsTest do
       {args, _opts} = Ports.tree(shape, token)
 
       code = """
-      port = Port.open({:spawn_executable, MuonTrap.muontrap_path()}, [:binary, args: System.argv()])
+      args = String.split(System.fetch_env!("MUONTRAP_ARGS"), "\n")
+      port = Port.open({:spawn_executable, MuonTrap.muontrap_path()}, [:binary, args: args])
       receive(do: ({^port, {:data, "ready\\n"}} -> IO.puts("ready")))
       Process.sleep(:infinity)
       """
 
-      elixir = ["-pa", Application.app_dir(:muontrap, "ebin"), "-e", code | args]
+      elixir = ["-pa", Application.app_dir(:muontrap, "ebin"), "-e", code]
+      env = [{"MUONTRAP_TOKEN", token}, {"MUONTRAP_ARGS", Enum.join(args, "\n")}]
+      env = for {name, value} <- env, do: {to_charlist(name), to_charlist(value)}
 
       vm =
         Port.open(
           {:spawn_executable, System.find_executable("elixir")},
-          [:binary, :exit_status, args: elixir, env: [{~c"MUONTRAP_TOKEN", to_charlist(token)}]]
+          [:binary, :exit_status, args: elixir, env: env]
         )
 
       Ports.await(vm, "ready")
-      {:os_pid, pid} = Port.info(vm, :os_pid)
-      Trees.kill(pid, "KILL")
+      Trees.kill(Ports.pid(vm), "KILL")
       assert Trees.eventually(fn -> Trees.carrying(token) == [] end), describe(token)
       Port.close(vm)
     end

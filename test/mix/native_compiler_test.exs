@@ -42,6 +42,43 @@ defmodule Mix.Tasks.Compile.MuontrapNativeTest do
       assert output =~ ~s(["muontrap", "muontrap_nif.so", "muontrap_spawner"])
     end
 
+    test "its version is one that dependencies on upstream ask for" do
+      version = :muontrap |> Application.spec(:vsn) |> to_string()
+
+      for requirement <- ["~> 1.0", "~> 1.7", "~> 1.8", "~> 1.0 or ~> 0.6", ">= 1.5.0"] do
+        assert Version.match?(version, requirement), requirement
+      end
+    end
+
+    # Without Hex, which would ask for itself: the other one says where muontrap is as well.
+    test "one line takes the place of what another dependency asks for", %{tmp: tmp} do
+      other = Path.join(tmp, "other")
+      File.mkdir_p!(Path.join(other, "lib"))
+      File.write!(Path.join(other, "lib/other.ex"), "defmodule Other do\n#{uses()}end\n")
+      asked = [{:muontrap, "~> 1.7", path: @source}]
+      File.write!(Path.join(other, "mix.exs"), project(:other, asked))
+
+      overriding = [{:other, path: other}, {:muontrap, path: @source, override: true}]
+      app = throw_away_app(tmp, @source, overriding)
+      # What was built for the tests that run now.
+      prebuilt = ["env", "MUONTRAP_NATIVE_PREBUILT=#{Application.app_dir(:muontrap, "priv")}"]
+
+      assert {output, 0} = mix(["run", "-e", "IO.inspect(Other.hello())"], app, prebuilt)
+      assert output =~ ~s({"hello\\n", 0})
+      assert {output, 0} = mix(["deps"], app, prebuilt)
+      assert output =~ ~r/^\* muontrap 1\.9\.0 /m
+      refute output =~ "mix deps.get"
+
+      # The same as a requirement of the project itself, which Mix checks against the version.
+      app = throw_away_app(tmp, @source, asked)
+      assert {_output, 0} = mix(["deps.loadpaths"], app, prebuilt)
+      app = throw_away_app(tmp, @source, [{:muontrap, "~> 2.0", path: @source}])
+      assert {output, 1} = mix(["deps.loadpaths"], app, prebuilt)
+      assert output =~ "1.9.0"
+    end
+
+    defp uses, do: "  def hello, do: MuonTrap.cmd(\"echo\", [\"hello\"])\n"
+
     test "a read-only source tree stays as it is", %{tmp: tmp} do
       source = copy_source(Path.join(tmp, "source"))
       before = listing(source)
@@ -208,22 +245,26 @@ defmodule Mix.Tasks.Compile.MuontrapNativeTest do
     end
   end
 
-  defp throw_away_app(tmp, source) do
+  defp throw_away_app(tmp, source, deps \\ nil) do
     app = Path.join(tmp, "app")
     File.mkdir_p!(Path.join(app, "lib"))
     File.write!(Path.join(app, "lib/throw_away.ex"), "defmodule ThrowAway do\nend\n")
 
-    File.write!(Path.join(app, "mix.exs"), """
-    defmodule ThrowAway#{System.unique_integer([:positive])}.MixProject do
+    deps = deps || [{:muontrap, path: source}]
+    File.write!(Path.join(app, "mix.exs"), project(:throw_away, deps))
+    app
+  end
+
+  defp project(app, deps) do
+    """
+    defmodule #{Macro.camelize("#{app}")}#{System.unique_integer([:positive])}.MixProject do
       use Mix.Project
 
       def project do
-        [app: :throw_away, version: "0.1.0", deps: [{:muontrap, path: #{inspect(source)}}]]
+        [app: #{inspect(app)}, version: "0.1.0", deps: #{inspect(deps)}]
       end
     end
-    """)
-
-    app
+    """
   end
 
   # `wrap` may put a command before that of Mix.

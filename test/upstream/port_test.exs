@@ -137,6 +137,20 @@ defmodule MuonTrap.Upstream.PortTest do
       refute_received {_port, _event}
     end
 
+    test "of what was never captured kill nobody either" do
+      for args <- [
+            ["--capture-output", "--", "sh", "-c", "echo err >&2"],
+            ["--", "sh", "-c", "echo err >&2"],
+            ["--no-such-option", "--", "true"],
+            ["--capture-output", "--", "no-such-program"]
+          ],
+          _ <- 1..20 do
+        port = Ports.open(args, [:stderr_to_stdout])
+        assert {said, status} = Ports.collect(port)
+        assert said != "" and status in [0, 125, 127]
+      end
+    end
+
     test "let 1 MiB through the default window, whole and in order" do
       script = "i=0; while [ $i -lt 65536 ]; do printf '%015d\\n' $i; i=$((i + 1)); done"
       port = Ports.open(["--capture-output", "--", "sh", "-c", script])

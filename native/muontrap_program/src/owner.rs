@@ -9,7 +9,7 @@
 
 use std::io::IsTerminal;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use muontrap_core::pidfd::PidFd;
 use nix::errno::Errno;
@@ -135,7 +135,9 @@ pub(crate) fn settle(said: usize) {
     let patience = if said > 0 { SAID_PATIENCE } else { STRAY_PATIENCE };
     let timeout = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
     let mut missing = said;
-    loop {
+    // Somebody who always has something to say is not waited for.
+    let since = Instant::now();
+    while since.elapsed() < SAID_PATIENCE {
         let mut fds = [PollFd::new(stream(0), PollFlags::POLLIN)];
         match poll(&mut fds, timeout) {
             Ok(1..) => {}

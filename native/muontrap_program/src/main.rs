@@ -33,7 +33,7 @@ fn main() -> ExitCode {
             let status = request::make(&options)
                 .and_then(|request| running::run(request, &options))
                 .unwrap_or_else(fail);
-            if !options.streams.pass && (said() > 0 || options.streams.leaves_error()) {
+            if !options.streams.pass {
                 owner::settle(said());
             }
             status

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use muontrap_core::pidfd::PidFd;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::stat::fstat;
+use nix::sys::stat::{FileStat, SFlag, fstat, stat};
 use nix::unistd::{getppid, read};
 
 /// The line to the owner.
@@ -109,8 +109,8 @@ impl Owner {
         if !matches!(self, Self::Line { .. }) {
             return None;
         }
-        let device = |stat: nix::sys::stat::FileStat| stat.st_rdev;
-        let null = nix::sys::stat::stat("/dev/null").ok().map(device)?;
+        let device = |stat: FileStat| stat.st_rdev;
+        let null = stat("/dev/null").ok().map(device)?;
         (fstat(stream(0)).ok().map(device)? == null).then_some(
             "standard input is /dev/null, and its end ends the program: \
              write --pass-stdio for a program that runs without it",
@@ -120,33 +120,41 @@ impl Owner {
 
 /// How long acknowledgements are waited for of what this process has said itself.
 const SAID_PATIENCE: Duration = Duration::from_secs(1);
-/// The same of what the program may have said that was not captured.
-const STRAY_PATIENCE: Duration = Duration::from_millis(100);
 
-/// Before this process exits: takes acknowledgements that are on their way of what was not captured.
-///
-/// Where standard error goes where output goes, the owner cannot tell them apart, and may acknowledge all that it
-/// reads. The BEAM kills the owner of a port that writes to a program which is gone.
+/// Whether standard error goes where standard output goes, and the owner is on the line: then it cannot tell them
+/// apart, and may acknowledge all that it reads.
+pub(crate) fn mixes_streams() -> bool {
+    let is_pipe = |stat: &FileStat| {
+        let kind = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT;
+        kind == SFlag::S_IFIFO || kind == SFlag::S_IFSOCK
+    };
+    let pipe = |number| {
+        let stat = fstat(stream(number)).ok().filter(is_pipe)?;
+        Some((stat.st_dev, stat.st_ino))
+    };
+    !std::io::stdin().is_terminal() && pipe(1).is_some() && pipe(1) == pipe(2)
+}
+
+/// Before this process exits: takes the acknowledgements that may be on their way of what it has said. The BEAM
+/// kills the owner of a port who writes to a program that is gone.
 pub(crate) fn settle(said: usize) {
-    let file = |number| fstat(stream(number)).ok().map(|stat| (stat.st_dev, stat.st_ino));
-    if std::io::stdin().is_terminal() || file(1) != file(2) || std::io::stdout().is_terminal() {
+    if said == 0 || !mixes_streams() {
         return;
     }
-    let patience = if said > 0 { SAID_PATIENCE } else { STRAY_PATIENCE };
-    let timeout = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
     let mut missing = said;
     // Somebody who always has something to say is not waited for.
     let since = Instant::now();
-    while since.elapsed() < SAID_PATIENCE {
+    while missing > 0 && since.elapsed() < SAID_PATIENCE {
         let mut fds = [PollFd::new(stream(0), PollFlags::POLLIN)];
-        match poll(&mut fds, timeout) {
+        let left = SAID_PATIENCE.saturating_sub(since.elapsed());
+        match poll(&mut fds, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
             Ok(1..) => {}
             Err(Errno::EINTR) => continue,
             _ => return,
         }
         match acknowledged() {
-            Some(bytes) if said == 0 || bytes < missing => missing = missing.saturating_sub(bytes),
-            _ => return,
+            Some(bytes) => missing = missing.saturating_sub(bytes),
+            None => return,
         }
     }
 }

@@ -31,8 +31,6 @@ pub(crate) struct Relay {
     start: usize,
     end: usize,
     window: Window,
-    /// Whether anything was ever acknowledged.
-    acknowledged: bool,
     /// Nothing more will be acknowledged, or has to be.
     open: bool,
     bytes: u64,
@@ -47,7 +45,6 @@ impl Relay {
             start: 0,
             end: 0,
             window: Window::new(window_bytes),
-            acknowledged: false,
             open: false,
             bytes: 0,
         }
@@ -56,7 +53,6 @@ impl Relay {
     /// So many bytes were handled by whoever reads them. One that claims more than it got gains nothing.
     pub(crate) fn acknowledge(&mut self, bytes: usize) {
         self.window.give_back(bytes);
-        self.acknowledged = true;
     }
 
     /// From now on nothing has to be acknowledged.
@@ -64,10 +60,14 @@ impl Relay {
         self.open = true;
     }
 
-    /// Whether an acknowledgement is waited for, and whether there ever was one.
-    pub(crate) fn waits_for_owner(&self) -> Option<bool> {
-        (!self.open && self.to.is_some() && self.window.in_flight() > 0)
-            .then_some(self.acknowledged)
+    /// Whether nobody reads any more.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.to.is_none()
+    }
+
+    /// Nothing more will be read.
+    pub(crate) fn close(&mut self) {
+        self.from = None;
     }
 
     /// Where to read next, if there is room for it.
@@ -184,10 +184,10 @@ mod tests {
         program.write_all(&[7; 250]).expect("written");
         assert!(relay.pass());
         assert!(!relay.pass());
-        assert_eq!((read(&mut reader), relay.waits_for_owner()), (100, Some(false)));
+        assert_eq!(read(&mut reader), 100);
         relay.acknowledge(30);
         assert!(relay.pass());
-        assert_eq!((read(&mut reader), relay.waits_for_owner()), (30, Some(true)));
+        assert_eq!(read(&mut reader), 30);
         // More than it got.
         relay.acknowledge(1000);
         relay.pass();
@@ -226,7 +226,7 @@ mod tests {
         drop(reader);
         program.write_all(b"x").expect("written");
         relay.pass();
-        assert!(relay.is_over() && relay.waits_for_owner().is_none());
+        assert!(relay.is_over() && relay.is_broken());
         assert!(program.write_all(b"x").is_err());
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use muontrap_core::clock::{Clock, Moment};
 use muontrap_core::failure::{Failure, Step};
-use muontrap_core::protocol::{Event, Order, Outcome, Run, Status};
+use muontrap_core::protocol::{Event, Order, Outcome, Run, Status, Taken};
 use muontrap_core::spec::Identity;
 use muontrap_spawner::alone::Alone;
 use nix::errno::Errno;
@@ -21,7 +21,7 @@ use nix::unistd::{Gid, Uid, chdir, fchown, pipe2};
 
 use crate::complaint::{Complaint, FAILED, TIMED_OUT, say};
 use crate::options::Options;
-use crate::owner::{Owner, Source};
+use crate::owner::{self, Owner, Source};
 use crate::relay::Relay;
 use crate::sink::Sink;
 
@@ -78,7 +78,12 @@ enum End {
 struct Running<'a> {
     alone: &'a mut Alone,
     owner: Owner,
-    relay: Option<Relay>,
+    /// Captured output; and standard error, if it goes to the same pipe and is not captured.
+    relays: Vec<Relay>,
+    /// How many bytes of either the owner has acknowledged.
+    acknowledged: u64,
+    /// Nothing more is expected to be acknowledged.
+    given_up: bool,
     /// The other end of the program's standard input.
     feed: Option<OwnedFd>,
     clock: Clock,
@@ -109,7 +114,9 @@ impl<'a> Running<'a> {
             } else {
                 Owner::at_standard_input()
             },
-            relay: None,
+            relays: Vec::new(),
+            acknowledged: 0,
+            given_up: false,
             feed: None,
             grace: options.grace,
             timeout_at: options.timeout.map(|time| clock.now().after(time)),
@@ -134,16 +141,26 @@ impl<'a> Running<'a> {
                 fcntl(&read, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(fail)?;
                 enlarge(read.as_fd(), options.window_bytes);
                 let sink = Sink::stdout().map_err(fail)?;
-                running.relay = Some(Relay::new(read, sink, options.window_bytes));
+                running.relays.push(Relay::new(read, sink, options.window_bytes));
                 far.push(write);
             }
+        }
+        let mixed = !streams.pass && streams.leaves_error() && owner::mixes_streams();
+        if mixed {
+            // The owner may acknowledge all that it reads. Then it has to be known how much that is.
+            let (read, write) = pipe(&identity).map_err(fail)?;
+            fcntl(&read, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(fail)?;
+            let mut relay = Relay::new(read, Sink::stdout().map_err(fail)?, usize::MAX);
+            relay.open();
+            running.relays.push(relay);
+            far.push(write);
         }
         let mut sent = vec![directory.as_fd()];
         sent.extend(far.iter().map(AsFd::as_fd));
         if streams.pass {
             sent.extend([stdin.as_fd(), stdout.as_fd()]);
         }
-        if streams.pass || streams.leaves_error() {
+        if streams.pass || streams.leaves_error() && !mixed {
             sent.push(stderr.as_fd());
         }
         running.alone.run(run, &sent).map_err(|errno| Failure::new(Step::Shim, "", errno))?;
@@ -175,11 +192,15 @@ impl<'a> Running<'a> {
 
     /// Whether there is nothing left to do but to exit.
     fn is_over(&self) -> bool {
-        let passed_on = self
-            .relay
-            .as_ref()
-            .is_none_or(|relay| relay.is_over() && relay.waits_for_owner().is_none());
-        self.end.is_some() && (passed_on || self.abandoned)
+        let passed_on = self.relays.iter().all(Relay::is_over);
+        self.end.is_some() && (passed_on && !self.waits_for_owner() || self.abandoned)
+    }
+
+    /// Whether acknowledgements are expected of what was passed on.
+    fn waits_for_owner(&self) -> bool {
+        let passed_on: u64 = self.relays.iter().map(|relay| relay.taken().bytes).sum();
+        let listens = !self.given_up && !self.owner.takes_all();
+        listens && !self.relays.iter().any(Relay::is_broken) && self.acknowledged < passed_on
     }
 
     /// Waits for something to happen, or for a deadline.
@@ -200,7 +221,7 @@ impl<'a> Running<'a> {
         asked.extend(self.alone.control().map(|fd| (Ready::Helper, fd, PollFlags::POLLIN)));
         let sources = self.owner.sources().into_iter();
         asked.extend(sources.map(|(source, fd, flags)| (Ready::Owner(source), fd, flags)));
-        if let Some(relay) = &self.relay {
+        for relay in &self.relays {
             asked.extend(relay.source().map(|fd| (Ready::Output, fd, PollFlags::POLLIN)));
             asked.extend(relay.sink().map(|(fd, flags)| (Ready::Sink(false), fd, flags)));
         }
@@ -231,18 +252,19 @@ impl<'a> Running<'a> {
             Ready::Child | Ready::Helper => {}
             Ready::Owner(source) => {
                 let acknowledged = self.owner.hear(source);
-                if let Some(relay) = self.relay.as_mut().filter(|_| acknowledged > 0) {
-                    relay.acknowledge(acknowledged);
+                if acknowledged > 0 {
+                    self.relays.iter_mut().for_each(|relay| relay.acknowledge(acknowledged));
+                    self.acknowledged += acknowledged as u64;
                     let now = self.clock.now();
                     self.waiting_since = self.waiting_since.map(|_| now);
                 }
             }
             Ready::Output | Ready::Sink(false) => {
-                if let Some(relay) = &mut self.relay {
+                for relay in &mut self.relays {
                     relay.pass();
                 }
             }
-            Ready::Sink(true) => self.relay.iter_mut().for_each(Relay::break_off),
+            Ready::Sink(true) => self.relays.iter_mut().for_each(Relay::break_off),
         }
     }
 
@@ -270,10 +292,8 @@ impl<'a> Running<'a> {
                 self.ended(End::Lost(survivors));
             }
         }
-        if self.owner.takes_all()
-            && let Some(relay) = &mut self.relay
-        {
-            relay.open();
+        if self.owner.takes_all() {
+            self.relays.iter_mut().for_each(Relay::open);
         }
         if self.owner.is_gone() && self.end.is_none() && self.late_at.is_none() {
             if let Some(remark) = self.owner.remark() {
@@ -294,7 +314,8 @@ impl<'a> Running<'a> {
             self.alone.signal(libc::SIGKILL);
         }
         if self.patience_at().is_some_and(|at| at <= now) {
-            self.relay.iter_mut().for_each(Relay::open);
+            self.given_up = true;
+            self.relays.iter_mut().for_each(Relay::open);
         }
         if self.end.is_some() {
             (self.timeout_at, self.late_at) = (None, None);
@@ -308,7 +329,11 @@ impl<'a> Running<'a> {
             Event::Lingering => {
                 let now = self.clock.now();
                 self.waiting_since.get_or_insert(now);
-                let taken = self.relay.as_ref().map(Relay::taken).unwrap_or_default();
+                let taken =
+                    self.relays.iter().map(Relay::taken).fold(Taken::default(), |all, one| Taken {
+                        bytes: all.bytes + one.bytes,
+                        unread: all.unread || one.unread,
+                    });
                 let _ = self.alone.order(Order::Output(taken));
             }
             Event::Panicked(text) => say(&format!("the helper {text}")),
@@ -327,21 +352,19 @@ impl<'a> Running<'a> {
     /// Passes on what is left in the pipe. Where it has no end, somebody holds it open who cannot be killed: then
     /// that is all.
     fn finish(&mut self) {
-        let Some(relay) = &mut self.relay else { return };
-        while relay.source().is_some() {
-            if !relay.pass() && !relay.is_over() {
-                if relay.source().is_some() {
-                    self.relay = None;
+        for relay in &mut self.relays {
+            while relay.source().is_some() {
+                if !relay.pass() && relay.source().is_some() {
+                    relay.close();
                 }
-                return;
             }
         }
     }
 
     fn patience_at(&self) -> Option<Moment> {
-        let acknowledged = self.relay.as_ref()?.waits_for_owner()?;
-        let patience = if acknowledged { ACK_PATIENCE } else { FIRST_ACK_PATIENCE };
-        self.waiting_since.map(|since| since.after(patience))
+        let since = self.waiting_since.filter(|_| self.waits_for_owner())?;
+        let patience = if self.acknowledged > 0 { ACK_PATIENCE } else { FIRST_ACK_PATIENCE };
+        Some(since.after(patience))
     }
 
     /// Asks the program to stop, and has the shim kill all that is left after the grace.

@@ -118,7 +118,7 @@ defmodule MuonTrap.Program.EndsTest do
       Ports.await(vm, "ready")
       Trees.kill(Ports.pid(vm), "KILL")
       assert Trees.eventually(fn -> Trees.carrying(token) == [] end), describe(token)
-      Port.close(vm)
+      assert {_output, 137} = Ports.collect(vm, fn _port, _data -> :ok end)
     end
   end
 

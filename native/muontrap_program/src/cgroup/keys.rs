@@ -129,7 +129,7 @@ impl Key {
 
     /// The files to write for a value, in order. A value that means "no limit" needs no file where there is no
     /// such limit. `memory_max` is the limit that the same group has.
-    pub(super) fn to_files(
+    pub(super) fn files_of(
         &self,
         limit: &Limit,
         version: Version,
@@ -172,7 +172,7 @@ impl Key {
     }
 
     /// The value that files hold. None if it has no form as a value.
-    pub(super) fn from_files<'a>(
+    pub(super) fn read_files<'a>(
         &self,
         version: Version,
         read: impl Fn(&str) -> Option<&'a str>,
@@ -287,7 +287,7 @@ mod tests {
     fn v1(key: &str, text: &str) -> Result<Vec<(&'static str, String)>, String> {
         let key = Key::find(key).expect("a key");
         let memory = Limit::Number(1000);
-        key.to_files(&Limit::parse(key, text).expect("a value"), Version::V1, Some(&memory))
+        key.files_of(&Limit::parse(key, text).expect("a value"), Version::V1, Some(&memory))
     }
 
     #[test]
@@ -334,7 +334,7 @@ mod tests {
             "blkio.weight" => Some("1000"),
             _ => None,
         };
-        let value = |name: &str| Key::find(name)?.from_files(Version::V1, read);
+        let value = |name: &str| Key::find(name)?.read_files(Version::V1, read);
         assert_eq!(value("cpu_weight"), Some(Limit::Number(200)));
         assert_eq!(value("cpu_max"), Some(Limit::Quota(20_000, 100_000)));
         assert_eq!(value("memory_swap_max"), Some(Limit::Number(2 << 20)));

@@ -72,7 +72,7 @@ fn make(
         };
         let found = locate(layout, key.controller)?;
         let files = key
-            .to_files(limit, found.version, memory_max)
+            .files_of(limit, found.version, memory_max)
             .map_err(|why| Complaint::new(format!("cannot set {}: {why}", key.name)))?;
         if !files.is_empty() {
             take(found);
@@ -201,12 +201,12 @@ fn translate(
     let read =
         |file: &str| sets.iter().rev().find(|set| set.file == file).map(|set| set.value.as_str());
     let refuse = |why: &str| Complaint::new(format!("cannot set {} here: {why}", set.file));
-    let limit = key.from_files(other, read).ok_or_else(|| match key.name {
+    let limit = key.read_files(other, read).ok_or_else(|| match key.name {
         "memory_swap_max" => refuse("cgroup v2 limits swap alone: set memory.limit_in_bytes, too"),
         _ => refuse("this value has no form in the cgroup version of this machine"),
     })?;
-    let memory: Option<Limit> = Key::find("memory_max").and_then(|key| key.from_files(other, read));
-    let files = key.to_files(&limit, version, memory.as_ref()).map_err(|why| refuse(&why))?;
+    let memory: Option<Limit> = Key::find("memory_max").and_then(|key| key.read_files(other, read));
+    let files = key.files_of(&limit, version, memory.as_ref()).map_err(|why| refuse(&why))?;
     Ok(files.into_iter().map(|(file, text)| (file.to_owned(), text)).collect())
 }
 

@@ -108,6 +108,31 @@ fn sigterm_leaves_nothing_and_has_the_status_of_the_program() {
 }
 
 #[test]
+fn what_was_there_before_it_is_nobody_of_its_own() {
+    let script = "sleep 1000 & exec \"$0\" --capture-output -- sh -c 'echo ready; exec sleep 1000'";
+    let mut shell = Command::new("sh")
+        .args(["-c", script, env!("CARGO_BIN_EXE_muontrap")])
+        .env("MUONTRAP_PROGRAM_TEST", token())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("sh");
+    shell.stdout.as_mut().expect("piped").read_exact(&mut [0; 6]).expect("ready");
+    let id = shell.id();
+    let list = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).expect("children");
+    let children: Vec<u32> = list.split_whitespace().flat_map(str::parse).collect();
+    let name = |pid: u32| fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    let (helpers, strangers): (Vec<u32>, Vec<u32>) =
+        children.into_iter().partition(|&pid| name(pid).starts_with("muontrap"));
+    assert_eq!((helpers.len(), strangers.len()), (1, 1), "{list}");
+    kill(helpers[0], libc::SIGKILL);
+    assert_eq!(shell.wait().expect("wait").code(), Some(125));
+    assert_eq!(name(strangers[0]), "sleep\n");
+    kill(strangers[0], libc::SIGKILL);
+    assert!(eventually(|| left().is_empty()), "{:?}", left());
+}
+
+#[test]
 fn all_output_arrives_that_is_acknowledged() {
     let args = ["--capture-output", "--stdio-window", "1000", "--", "head", "-c", "100000"];
     let mut child = muontrap(&[&args[..], &["/dev/zero"]].concat());

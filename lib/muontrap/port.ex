@@ -57,8 +57,8 @@ defmodule MuonTrap.Port do
         do: [flag, to_string(value)]
       ),
       for({:ok, groups} <- [given(options, :groups)], do: ["--groups", Enum.join(groups, ",")]),
-      for(name <- Map.get(options, :cgroup_controllers, []), do: ["--controller", name]),
-      for {controller, file, value} <- Map.get(options, :cgroup_sets, []) do
+      for(name <- options[:cgroup_controllers] || [], do: ["--controller", name]),
+      for {controller, file, value} <- options[:cgroup_sets] || [] do
         ["--controller", controller, "--set", "#{file}=#{value}"]
       end,
       if(options[:log_output] || options[:logger_fun], do: "--capture-output", else: []),

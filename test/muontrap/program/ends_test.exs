@@ -26,7 +26,9 @@ defmodule MuonTrap.Program.EndsTest do
     muontrap_stopped_and_killed: :stopped_program
   ]
 
-  for {death, how} <- @deaths, shape <- Trees.shapes() do
+  cells = for {death, how} <- @deaths, shape <- Trees.shapes(), do: {death, how, shape}
+
+  for {death, how, shape} <- MuonTrap.Case.half(cells) do
     @tag shape: shape
     test "#{death} leaves nothing of #{shape}" do
       ends(unquote(shape), unquote(Macro.escape(how)))

@@ -6,7 +6,7 @@ Code.require_file("mix/native_compiler.exs", __DIR__)
 defmodule MuonTrap.MixProject do
   use Mix.Project
 
-  @version "1.0.0-dev"
+  @version "1.9.0"
 
   def project do
     [

@@ -10,7 +10,7 @@ defmodule MuonTrap do
   are needed for that. `run/3` is the same with a structured result.
   """
 
-  alias MuonTrap.{Collect, Nif, Options, Result}
+  alias MuonTrap.{Collect, Defaults, Nif, Options, Result}
 
   @doc """
   Runs a program and returns its output and exit status, as `System.cmd/3` does.
@@ -94,6 +94,24 @@ defmodule MuonTrap do
   @spec run(binary(), [binary()], keyword()) :: Result.t()
   def run(command, args, opts \\ []),
     do: Collect.run(Options.validate!(:run, command, args, opts))
+
+  @doc """
+  Returns the absolute path of the program `muontrap`, which contains one command without this library.
+
+  A port that is opened on it has a program that ends with the port, and so with its owner and the VM:
+
+      Port.open({:spawn_executable, MuonTrap.muontrap_path()}, [
+        :binary,
+        :exit_status,
+        args: ["--capture-output", "--", "tail", "-f", "/var/log/syslog"]
+      ])
+
+  What it takes, and how output is acknowledged (`MuonTrap.Port.report_bytes_handled/2`), is in
+  [the guide of the command line](command-line.md). New code is better off with `cmd/3`, `run/3` or
+  `MuonTrap.Daemon`. Does not block, starts nothing, and does not look whether the file is there.
+  """
+  @spec muontrap_path() :: Path.t()
+  def muontrap_path, do: Defaults.program_path()
 
   @doc """
   Lists the commands of this VM that are not over.

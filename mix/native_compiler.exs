@@ -8,8 +8,9 @@ defmodule Mix.Tasks.Compile.MuontrapNative do
   Runs `cargo build --release --locked` on the workspace in `native/`, then copies
 
     * `libmuontrap_nif.so` to `priv/muontrap_nif.so`,
-    * `muontrap_spawner` to `priv/muontrap_spawner`, linked statically if there is a static C
-      library (its forks take a tenth of a command's time less then), and as usual if not,
+    * `muontrap_spawner` and `muontrap` to `priv/`, linked statically if there is a static C library
+      (forks take a tenth of a command's time less then, and `muontrap` runs in any container), and
+      as usual if not,
     * with `MIX_ENV=test` each program of `muontrap_test_programs` to `priv/test_programs/`.
       A project that depends on muontrap compiles it in the `:prod` environment and gets none.
 
@@ -36,17 +37,20 @@ defmodule Mix.Tasks.Compile.MuontrapNative do
 
   @native Path.expand("../native", __DIR__)
   @manifest Path.join(@native, "Cargo.toml")
+  # What is linked statically where that is possible, and the packages that it comes from.
+  @programs ["muontrap_spawner", "muontrap"]
+  @packages ["muontrap_spawner", "muontrap_program"]
   @install "Install Rust from https://rustup.rs or your distribution, then compile again."
 
   @impl Mix.Task.Compiler
   def run(_args) do
-    spawner = unless prebuilt(), do: build()
-    if Enum.count(artifacts(spawner), &install/1) > 0, do: {:ok, []}, else: {:noop, []}
+    programs = unless prebuilt(), do: build()
+    if Enum.count(artifacts(programs), &install/1) > 0, do: {:ok, []}, else: {:noop, []}
   end
 
   @impl Mix.Task.Compiler
   def clean do
-    Enum.each(["muontrap_nif.so", "muontrap_spawner", "test_programs"], &File.rm_rf!(priv(&1)))
+    Enum.each(["muontrap_nif.so", "test_programs" | @programs], &File.rm_rf!(priv(&1)))
     unless System.get_env("CARGO_TARGET_DIR"), do: File.rm_rf!(target_dir())
   end
 
@@ -78,19 +82,19 @@ defmodule Mix.Tasks.Compile.MuontrapNative do
     version |> String.split(".") |> Enum.take(2) |> Enum.map(&String.to_integer/1)
   end
 
-  # Returns where the spawner is.
+  # Returns where the programs are.
   defp build do
     cargo = find_cargo()
     version = check_version(cargo)
 
     case link_statically(cargo, version) do
-      {:ok, spawner} ->
+      {:ok, programs} ->
         build_workspace(cargo, [])
-        spawner
+        programs
 
       :error ->
-        build_workspace(cargo, ["muontrap_spawner"])
-        Path.join(release_dir(), "muontrap_spawner")
+        build_workspace(cargo, @packages)
+        release_dir()
     end
   end
 
@@ -102,7 +106,8 @@ defmodule Mix.Tasks.Compile.MuontrapNative do
 
     args =
       ["build", "--profile", "spawner", "--locked", "--manifest-path", @manifest] ++
-        ["--target-dir", directory, "--target", target, "--package", "muontrap_spawner"]
+        ["--target-dir", directory, "--target", target] ++
+        Enum.flat_map(@packages, &["--package", &1])
 
     flags =
       "#{System.get_env("RUSTFLAGS")} -C target-feature=+crt-static -C relocation-model=static"
@@ -110,7 +115,7 @@ defmodule Mix.Tasks.Compile.MuontrapNative do
     with true <- File.read(failed) != {:ok, version},
          # What the linker says is shown by the build that follows, if that fails as well.
          {_, 0} <- run_cargo(cargo, args, &(&1 =~ ~r/^\s*Compiling /), RUSTFLAGS: flags) do
-      {:ok, Path.join([directory, target, "spawner", "muontrap_spawner"])}
+      {:ok, Path.join([directory, target, "spawner"])}
     else
       _failed_now_or_before ->
         File.mkdir_p!(directory)
@@ -172,20 +177,21 @@ defmodule Mix.Tasks.Compile.MuontrapNative do
   end
 
   # What to copy to which place below `priv`.
-  defp artifacts(spawner) do
-    programs =
+  defp artifacts(programs) do
+    test_programs =
       if test?(), do: Path.wildcard(Path.join(@native, "test_programs/src/bin/*.rs")), else: []
 
     built =
       [{Path.join(release_dir(), "libmuontrap_nif.so"), "muontrap_nif.so"}] ++
-        [{spawner, "muontrap_spawner"}] ++ Enum.map(programs, &program/1)
+        Enum.map(@programs, &{Path.join(programs || "", &1), &1}) ++
+        Enum.map(test_programs, &test_program/1)
 
     for {from, name} <- built do
       {if(prebuilt(), do: Path.join(prebuilt(), name), else: from), priv(name)}
     end
   end
 
-  defp program(source) do
+  defp test_program(source) do
     name = Path.basename(source, ".rs")
     {Path.join(release_dir(), name), Path.join("test_programs", name)}
   end

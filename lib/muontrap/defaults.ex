@@ -41,9 +41,13 @@ defmodule MuonTrap.Defaults do
 
   @doc "Returns the absolute path of the spawner binary, as the bytes that the kernel knows it by."
   @spec spawner_path() :: Path.t()
-  def spawner_path do
-    fetch!(:spawner_path) || Path.join(bytes(:code.priv_dir(:muontrap)), "muontrap_spawner")
-  end
+  def spawner_path, do: fetch!(:spawner_path) || in_priv("muontrap_spawner")
+
+  @doc "Returns the absolute path of the program `muontrap`, in the same form."
+  @spec program_path() :: Path.t()
+  def program_path, do: in_priv("muontrap")
+
+  defp in_priv(name), do: Path.join(bytes(:code.priv_dir(:muontrap)), name)
 
   # Not as Elixir does it, which makes UTF-8 of what a VM of latin1 has as one character per byte.
   defp bytes(path),

@@ -39,8 +39,45 @@ defmodule Mix.Tasks.Compile.MuontrapNativeTest do
 
       release = Path.join(tmp, "rel/bin/throw_away")
       assert {output, 0} = System.cmd(release, ["eval", script], cd: "/", stderr_to_stdout: true)
-      assert output =~ ~s(["muontrap_nif.so", "muontrap_spawner"])
+      assert output =~ ~s(["muontrap", "muontrap_nif.so", "muontrap_spawner"])
     end
+
+    test "its version is one that dependencies on upstream ask for" do
+      version = :muontrap |> Application.spec(:vsn) |> to_string()
+
+      for requirement <- ["~> 1.0", "~> 1.7", "~> 1.8", "~> 1.0 or ~> 0.6", ">= 1.5.0"] do
+        assert Version.match?(version, requirement), requirement
+      end
+    end
+
+    # Without Hex, which would ask for itself: the other one says where muontrap is as well.
+    test "one line takes the place of what another dependency asks for", %{tmp: tmp} do
+      other = Path.join(tmp, "other")
+      File.mkdir_p!(Path.join(other, "lib"))
+      File.write!(Path.join(other, "lib/other.ex"), "defmodule Other do\n#{uses()}end\n")
+      asked = [{:muontrap, "~> 1.7", path: @source}]
+      File.write!(Path.join(other, "mix.exs"), project(:other, asked))
+
+      overriding = [{:other, path: other}, {:muontrap, path: @source, override: true}]
+      app = throw_away_app(tmp, @source, overriding)
+      # What was built for the tests that run now.
+      prebuilt = ["env", "MUONTRAP_NATIVE_PREBUILT=#{Application.app_dir(:muontrap, "priv")}"]
+
+      assert {output, 0} = mix(["run", "-e", "IO.inspect(Other.hello())"], app, prebuilt)
+      assert output =~ ~s({"hello\\n", 0})
+      assert {output, 0} = mix(["deps"], app, prebuilt)
+      assert output =~ ~r/^\* muontrap 1\.9\.0 /m
+      refute output =~ "mix deps.get"
+
+      # The same as a requirement of the project itself, which Mix checks against the version.
+      app = throw_away_app(tmp, @source, asked)
+      assert {_output, 0} = mix(["deps.loadpaths"], app, prebuilt)
+      app = throw_away_app(tmp, @source, [{:muontrap, "~> 2.0", path: @source}])
+      assert {output, 1} = mix(["deps.loadpaths"], app, prebuilt)
+      assert output =~ "1.9.0"
+    end
+
+    defp uses, do: "  def hello, do: MuonTrap.cmd(\"echo\", [\"hello\"])\n"
 
     test "a read-only source tree stays as it is", %{tmp: tmp} do
       source = copy_source(Path.join(tmp, "source"))
@@ -108,6 +145,7 @@ defmodule Mix.Tasks.Compile.MuontrapNativeTest do
       cargo(tmp, build: "exit 0")
       nif = built(tmp, "libmuontrap_nif.so", "old")
       built(tmp, "muontrap_spawner", "spawner")
+      built(tmp, "muontrap", "program")
 
       assert {:ok, []} = run(app)
       assert {:noop, []} = run(app)
@@ -120,38 +158,41 @@ defmodule Mix.Tasks.Compile.MuontrapNativeTest do
       assert File.read!(Path.join(tmp, "in_use")) == "old"
 
       assert Enum.sort(File.ls!(Path.dirname(installed))) == [
+               "muontrap",
                "muontrap_nif.so",
                "muontrap_spawner"
              ]
     end
 
-    test "takes the spawner that is linked statically, and the usual one where that fails", %{
+    test "takes the programs that are linked statically, and the usual ones where that fails", %{
       tmp: tmp,
       app: app
     } do
       built(tmp, "libmuontrap_nif.so", "nif")
-      built(tmp, "muontrap_spawner", "usual")
+      for name <- ["muontrap_spawner", "muontrap"], do: built(tmp, name, "usual")
       tried = Path.join(tmp, "tried")
 
       cargo(tmp, build: "exit 0", static: "echo >>#{tried}; exit 1")
       assert {:ok, []} = run(app)
-      [installed] = Path.wildcard(Path.join(app, "**/priv/muontrap_spawner"))
-      assert File.read!(installed) == "usual"
+      assert installed(app) == ["usual", "usual"]
 
       # Not tried again with the same cargo.
       assert {:noop, []} = run(app)
       assert File.read!(tried) == "\n"
 
-      built(tmp, "../static/some-machine/spawner/muontrap_spawner", "static")
+      for name <- ["muontrap_spawner", "muontrap"],
+          do: built(tmp, "../static/some-machine/spawner/#{name}", "static")
+
       cargo(tmp, build: "exit 0", static: "exit 0", version: "9999.1.0")
       assert {:ok, []} = run(app)
-      assert File.read!(installed) == "static"
+      assert installed(app) == ["static", "static"]
     end
 
     test "makes a folder of a priv that is a link", %{tmp: tmp, app: app} do
       cargo(tmp, build: "exit 0")
       built(tmp, "libmuontrap_nif.so", "nif")
       built(tmp, "muontrap_spawner", "spawner")
+      built(tmp, "muontrap", "program")
       own = Path.join(app, "priv")
       File.mkdir_p!(own)
       File.write!(Path.join(own, "own"), "own")
@@ -160,7 +201,14 @@ defmodule Mix.Tasks.Compile.MuontrapNativeTest do
       File.ln_s!(own, priv)
 
       assert {:ok, []} = run(app)
-      assert Enum.sort(File.ls!(priv)) == ["muontrap_nif.so", "muontrap_spawner", "own"]
+
+      assert Enum.sort(File.ls!(priv)) == [
+               "muontrap",
+               "muontrap_nif.so",
+               "muontrap_spawner",
+               "own"
+             ]
+
       assert File.ls!(own) == ["own"]
     end
 
@@ -168,7 +216,7 @@ defmodule Mix.Tasks.Compile.MuontrapNativeTest do
       put_env("PATH", tmp)
       put_env("MUONTRAP_NATIVE_PREBUILT", tmp)
 
-      for name <- ["muontrap_nif.so", "muontrap_spawner"],
+      for name <- ["muontrap_nif.so", "muontrap_spawner", "muontrap"],
           do: File.write!(Path.join(tmp, name), name)
 
       assert {:ok, []} = run(app)
@@ -179,8 +227,9 @@ defmodule Mix.Tasks.Compile.MuontrapNativeTest do
       cargo(tmp, build: "exit 0")
       built(tmp, "libmuontrap_nif.so", "nif")
       built(tmp, "muontrap_spawner", "spawner")
+      built(tmp, "muontrap", "program")
       run(app)
-      assert [_nif, _spawner] = Path.wildcard(Path.join(app, "**/priv/*"))
+      assert [_nif, _program, _spawner] = Path.wildcard(Path.join(app, "**/priv/*"))
 
       in_app(app, &MuontrapNative.clean/0)
       assert Path.wildcard(Path.join(app, "**/priv/*")) == []
@@ -189,22 +238,33 @@ defmodule Mix.Tasks.Compile.MuontrapNativeTest do
     end
   end
 
-  defp throw_away_app(tmp, source) do
+  defp installed(app) do
+    for name <- ["muontrap_spawner", "muontrap"] do
+      [file] = Path.wildcard(Path.join(app, "**/priv/#{name}"))
+      File.read!(file)
+    end
+  end
+
+  defp throw_away_app(tmp, source, deps \\ nil) do
     app = Path.join(tmp, "app")
     File.mkdir_p!(Path.join(app, "lib"))
     File.write!(Path.join(app, "lib/throw_away.ex"), "defmodule ThrowAway do\nend\n")
 
-    File.write!(Path.join(app, "mix.exs"), """
-    defmodule ThrowAway#{System.unique_integer([:positive])}.MixProject do
+    deps = deps || [{:muontrap, path: source}]
+    File.write!(Path.join(app, "mix.exs"), project(:throw_away, deps))
+    app
+  end
+
+  defp project(app, deps) do
+    """
+    defmodule #{Macro.camelize("#{app}")}#{System.unique_integer([:positive])}.MixProject do
       use Mix.Project
 
       def project do
-        [app: :throw_away, version: "0.1.0", deps: [{:muontrap, path: #{inspect(source)}}]]
+        [app: #{inspect(app)}, version: "0.1.0", deps: #{inspect(deps)}]
       end
     end
-    """)
-
-    app
+    """
   end
 
   # `wrap` may put a command before that of Mix.

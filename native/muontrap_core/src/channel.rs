@@ -48,6 +48,19 @@ const HEADER_BYTES: usize = 1 + KEY_BYTES;
 /// The upper and the lower half of what this process signs with.
 static KEY: [AtomicU64; 2] = [AtomicU64::new(0), AtomicU64::new(0)];
 
+/// A key that nobody can guess.
+pub fn random_key() -> nix::Result<Key> {
+    let mut bytes = [0_u8; KEY_BYTES];
+    loop {
+        // SAFETY: getrandom(2) writes as many bytes as it is told there is room for; so few come at once.
+        let result = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) };
+        match Errno::result(result) {
+            Err(Errno::EINTR) => {}
+            result => return result.map(|_| Key::from_ne_bytes(bytes)),
+        }
+    }
+}
+
 /// What this process and its forks send from now on bears this key.
 pub fn sign_with(key: Key) {
     KEY[0].store((key >> 64) as u64, Ordering::Relaxed);

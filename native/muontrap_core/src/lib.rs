@@ -15,6 +15,7 @@ pub mod channel;
 pub mod child;
 pub mod clock;
 pub mod failure;
+pub mod identity;
 pub mod lines;
 pub mod machine;
 pub mod pidfd;

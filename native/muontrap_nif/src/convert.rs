@@ -7,6 +7,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use muontrap_core::identity::{Account, Asked};
 use muontrap_core::lines::Mode;
 use muontrap_core::protocol::Linger;
 use muontrap_core::spec::{
@@ -16,7 +17,6 @@ use rustler::{Atom, Binary, Decoder, Error, ListIterator, NifResult, Term};
 use serde_bytes::ByteBuf;
 
 use crate::budget::{Budget, Refusal};
-use crate::identity::{Account, Asked};
 use crate::{atoms, environment};
 
 /// What a standard stream of the program is to be.
@@ -200,35 +200,10 @@ fn rlimit(term: Term<'_>) -> NifResult<Rlimit> {
     };
     let name = resource.to_term(term.get_env()).atom_to_string()?;
     Ok(Rlimit {
-        resource: resource_number(&name).ok_or(Error::BadArg)?,
+        resource: Rlimit::resource(&name).ok_or(Error::BadArg)?,
         soft: limit(soft)?,
         hard: limit(hard)?,
     })
-}
-
-fn resource_number(name: &str) -> Option<u32> {
-    // The type of these constants differs between C libraries.
-    #[allow(clippy::unnecessary_cast)]
-    let number = match name {
-        "as" => libc::RLIMIT_AS,
-        "core" => libc::RLIMIT_CORE,
-        "cpu" => libc::RLIMIT_CPU,
-        "data" => libc::RLIMIT_DATA,
-        "fsize" => libc::RLIMIT_FSIZE,
-        "locks" => libc::RLIMIT_LOCKS,
-        "memlock" => libc::RLIMIT_MEMLOCK,
-        "msgqueue" => libc::RLIMIT_MSGQUEUE,
-        "nice" => libc::RLIMIT_NICE,
-        "nofile" => libc::RLIMIT_NOFILE,
-        "nproc" => libc::RLIMIT_NPROC,
-        "rss" => libc::RLIMIT_RSS,
-        "rtprio" => libc::RLIMIT_RTPRIO,
-        "rttime" => libc::RLIMIT_RTTIME,
-        "sigpending" => libc::RLIMIT_SIGPENDING,
-        "stack" => libc::RLIMIT_STACK,
-        _ => return None,
-    } as u32;
-    Some(number)
 }
 
 fn linger(term: Term<'_>) -> NifResult<Linger> {

@@ -6,11 +6,11 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use muontrap_core::channel::Key;
+use muontrap_core::channel;
 use muontrap_core::failure::{Failure, Step};
+use muontrap_core::identity::identify;
 use muontrap_core::machine::{Deadline, Effect, Setup, StartStep};
 use muontrap_core::protocol::Run;
-use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use rustler::{Env, Term};
@@ -18,10 +18,11 @@ use rustler::{Env, Term};
 use crate::command::{Command, Description, Ends, Words};
 use crate::convert::Wanted;
 use crate::helper::Patience;
+use crate::identity::System;
 use crate::state::Pending;
 use crate::streams::Ready;
 use crate::watch::{self, Task};
-use crate::{dispatch, handle, identity, reactor, registry};
+use crate::{dispatch, handle, reactor, registry};
 
 /// Starts a command for the calling process. None, and nothing is under way, if that needs a patience that
 /// the caller has not, or another version of this library.
@@ -38,7 +39,7 @@ pub(crate) fn start<'a>(
         if patience == Patience::None {
             return Ok(None);
         }
-        wanted.spec.identity = identity::identify(&wanted.asked)?;
+        wanted.spec.identity = identify(&wanted.asked, &System)?;
     }
     let fail = |errno| Failure::new(Step::Pipe, "", errno);
     let mut streams = Vec::with_capacity(3);
@@ -57,7 +58,7 @@ pub(crate) fn start<'a>(
     drop(near);
     let description = Description {
         id: registry::next_id(),
-        key: random_key().map_err(fail)?,
+        key: channel::random_key().map_err(fail)?,
         owner: env.pid(),
         words: Words { program: wanted.spec.program.clone(), args: wanted.spec.args.clone() },
         cgroup: wanted.cgroup.clone(),
@@ -112,16 +113,4 @@ fn own_directory(cd: Option<&[u8]>) -> nix::Result<OwnedFd> {
             _ => Err(errno),
         })
     })
-}
-
-fn random_key() -> nix::Result<Key> {
-    let mut bytes = [0_u8; size_of::<Key>()];
-    loop {
-        // SAFETY: getrandom(2) writes as many bytes as it is told there is room for; so few come at once.
-        let result = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) };
-        match Errno::result(result) {
-            Err(Errno::EINTR) => {}
-            result => return result.map(|_| Key::from_ne_bytes(bytes)),
-        }
-    }
 }

@@ -3,6 +3,7 @@
 
 //! What the spawner makes of itself at its start, and its shims inherit.
 
+use std::ffi::CStr;
 use std::fs;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
@@ -44,10 +45,7 @@ pub(crate) fn set_up() -> nix::Result<(OwnedFd, World)> {
     close_others();
     let requests = take_socket()?;
     let null = above_streams(open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())?)?;
-    for target in 0..3 {
-        // SAFETY: dup2(2) takes two integers; no owner of descriptors 0 to 2 is alive here.
-        Errno::result(unsafe { libc::dup2(null.as_raw_fd(), target) })?;
-    }
+    silence(&null)?;
     let child_signals = take_signals()?;
     // The directory of the VM must not be held by the helper.
     chdir("/")?;
@@ -69,11 +67,56 @@ pub(crate) fn set_up() -> nix::Result<(OwnedFd, World)> {
     Ok((requests, world))
 }
 
+/// Turns a process with a single command into the spawner of it. It stays what whoever started it sees: in its
+/// session, with its streams and its name.
+pub(crate) fn set_up_alone() -> nix::Result<World> {
+    let oom_score_adj = lower_oom_score();
+    become_unreachable()?;
+    close_others();
+    let null = above_streams(open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())?)?;
+    let child_signals = take_signals()?;
+    become_subreaper()?;
+    // If it was stopped it is to notice that whoever started it is gone.
+    prctl(libc::PR_SET_PDEATHSIG, libc::SIGCONT as libc::c_ulong)?;
+    Ok(World { null, child_signals, oom_score_adj, title: Title::find() })
+}
+
+/// Turns a fork of such a process into a shim, which nothing that is sent to its group or its terminal reaches,
+/// and which keeps none of its streams open.
+pub(crate) fn step_aside(world: &World) -> nix::Result<()> {
+    silence(&world.null)?;
+    chdir("/")?;
+    setsid()?;
+    // A fork loses it. One that was stopped wakes up to finish and leave.
+    prctl(libc::PR_SET_PDEATHSIG, libc::SIGCONT as libc::c_ulong)
+}
+
+/// Standard streams that are nobody's.
+fn silence(null: &OwnedFd) -> nix::Result<()> {
+    for target in 0..3 {
+        // SAFETY: dup2(2) takes two integers; no owner of descriptors 0 to 2 is alive here.
+        Errno::result(unsafe { libc::dup2(null.as_raw_fd(), target) })?;
+    }
+    Ok(())
+}
+
 /// Sets the name that ps(1) and top(1) show. It holds 15 characters.
-pub(crate) fn name(name: &std::ffi::CStr) {
+pub(crate) fn name(name: &CStr) {
     let pointer = name.as_ptr() as libc::c_ulong;
     // Only for the eye: a failure is not worth a word.
     let _ = prctl(libc::PR_SET_NAME, pointer);
+}
+
+/// Without a word of the program: `pkill -f` of its name is meant for the program.
+pub(crate) fn entitle(world: &World, name: &'static CStr, pid: Option<i32>) {
+    self::name(name);
+    if let Some(title) = &world.title {
+        let name = name.to_bytes();
+        match pid {
+            Some(pid) => title.set(&[name, b" ", pid.to_string().as_bytes()].concat()),
+            None => title.set(name),
+        }
+    }
 }
 
 /// Keeps others of the same user, the programs among them, from attaching to this process and from taking

@@ -4,7 +4,6 @@
 //! The shim: the process that serves a command from its start to the proof that nothing of it is left, and then
 //! the next one. Between two of them there is nothing in it of either.
 
-use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -36,17 +35,17 @@ const ANNOUNCE_DELAY: Duration = Duration::from_millis(2);
 /// How many commands one shim serves, before a fresh one takes its place.
 const SERVED_MAX: u32 = 1_000;
 
-/// The whole life of a shim, in the child of the spawner's fork: one command after another. False if something
-/// was left behind that the spawner should look after.
+/// The whole life of a shim, in the child of the spawner's fork: one command after another. The first comes with
+/// it, or like the others. False if something was left behind that the spawner should look after.
 pub(crate) fn run(
     world: &World,
     slip: &Slip,
     control: OwnedFd,
-    mut run: Run,
-    mut descriptors: Descriptors,
+    first: Option<(Run, Descriptors)>,
 ) -> bool {
     let control = Arc::new(control);
     panics::tell(Some(Listener::Control(Arc::clone(&control))));
+    let Some((mut run, mut descriptors)) = first.or_else(|| next(&control)) else { return true };
     for served in 1.. {
         let last = served == SERVED_MAX || !run.is_small();
         match serve(world, slip, &control, run, descriptors, last) {
@@ -67,18 +66,6 @@ enum After {
     Ready,
     /// It ends.
     Leave { clean: bool },
-}
-
-/// Without a word of the program: `pkill -f` of its name is meant for the program.
-fn entitle(world: &World, name: &'static CStr, pid: Option<i32>) {
-    process::name(name);
-    if let Some(title) = &world.title {
-        let name = name.to_bytes();
-        match pid {
-            Some(pid) => title.set(&[name, b" ", pid.to_string().as_bytes()].concat()),
-            None => title.set(name),
-        }
-    }
 }
 
 /// Waits for the next command. None if none will come.
@@ -123,11 +110,11 @@ fn serve(
         // The spawner has kept the groups itself.
         slip.begin(id, grace, &Cgroup::default());
     }
-    entitle(world, c"muontrap-shim", None);
+    process::entitle(world, c"muontrap-shim", None);
     let ready = |ready: bool| {
         slip.end();
         if ready {
-            entitle(world, c"muontrap-ready", None);
+            process::entitle(world, c"muontrap-ready", None);
         }
     };
     let (pid, created) = match start(world, &cgroup, &spec, descriptors) {
@@ -138,7 +125,7 @@ fn serve(
             return if last { After::Leave { clean: true } } else { After::Ready };
         }
     };
-    entitle(world, c"muontrap-shim", Some(pid));
+    process::entitle(world, c"muontrap-shim", Some(pid));
     let terms = Terms { id, grace, linger, stop_signal: spec.stop_signal };
     let mut supervision = Supervision::new(world, terms, Arc::clone(control), pid, &created);
     if announce || !supervision.ends_within(ANNOUNCE_DELAY) {

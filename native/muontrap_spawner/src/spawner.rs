@@ -203,7 +203,7 @@ impl Spawner {
             Ok(ForkResult::Child) => {
                 // The VM must see the end of this socket when the spawner dies.
                 self.requests = None;
-                let clean = shim::run(&self.world, &slip, control, run, descriptors);
+                let clean = shim::run(&self.world, &slip, control, Some((run, descriptors)));
                 std::process::exit(if clean { 0 } else { 1 });
             }
             Ok(ForkResult::Parent { child }) => {

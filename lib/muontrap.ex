@@ -54,7 +54,7 @@ defmodule MuonTrap do
       iex> MuonTrap.cmd("tr", ["a-z", "A-Z"], input: "hello")
       {"HELLO", 0}
   """
-  @spec cmd(binary(), [binary()], keyword()) :: {Collectable.t(), 0..255 | :timeout}
+  @spec cmd(binary(), [binary()], keyword() | map()) :: {Collectable.t(), 0..255 | :timeout}
   def cmd(command, args, opts \\ []) do
     result = Collect.run(Options.validate!(:cmd, command, args, opts))
     {result.output, if(result.timed_out, do: :timeout, else: result.exit_status)}
@@ -91,7 +91,7 @@ defmodule MuonTrap do
       iex> MuonTrap.run("sleep", ["1000"], timeout: 50).status
       :timeout
   """
-  @spec run(binary(), [binary()], keyword()) :: Result.t()
+  @spec run(binary(), [binary()], keyword() | map()) :: Result.t()
   def run(command, args, opts \\ []),
     do: Collect.run(Options.validate!(:run, command, args, opts))
 

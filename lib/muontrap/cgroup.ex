@@ -14,7 +14,7 @@ defmodule MuonTrap.Cgroup do
   #{MuonTrap.Cgroup.Keys.docs()}
   """
 
-  alias MuonTrap.Cgroup.{Hint, Keys, Plan, Stats, Value}
+  alias MuonTrap.Cgroup.{Hint, Keys, Layout, Plan, Stats, Value}
   alias MuonTrap.{Error, Nif}
 
   # How long a base is left alone in which other VMs have groups.
@@ -56,6 +56,30 @@ defmodule MuonTrap.Cgroup do
 
   def explain(%Error{} = error), do: error
 
+  @doc """
+  Splits an absolute path that leads into a mounted hierarchy: the mount point, and what is below it. `nil` for
+  others.
+  """
+  @spec below_mount(String.t()) :: {String.t(), String.t()} | nil
+  def below_mount(path) do
+    mounts =
+      case layout() do
+        {:ok, layout} ->
+          for {_version, hierarchy} <- Layout.hierarchies(layout), do: hierarchy.mount
+
+        {:error, _no_proc} ->
+          []
+      end
+
+    # Where it is on other machines.
+    ["/sys/fs/cgroup" | mounts]
+    |> Enum.sort_by(&byte_size/1, :desc)
+    |> Enum.find_value(fn mount ->
+      if path == mount or String.starts_with?(path, mount <> "/"),
+        do: {mount, path |> String.replace_prefix(mount, "") |> String.trim("/")}
+    end)
+  end
+
   @doc "The path of the group, relative to its hierarchy."
   @spec path(Plan.t() | nil) :: String.t() | nil
   def path(nil), do: nil
@@ -64,13 +88,15 @@ defmodule MuonTrap.Cgroup do
   @doc """
   The content of a file of the group, as the kernel gives it, with the controller in the file's name.
 
-  A file of the other cgroup version is translated where `MuonTrap.Cgroup.Keys` knows how.
+  A file of the other cgroup version is translated where `MuonTrap.Cgroup.Keys` knows how. `{:error, :no_cgroup}`
+  for a command that has no group.
   """
-  @spec get(Plan.t() | nil, String.t()) :: {:ok, String.t()} | {:error, File.posix()}
+  @spec get(Plan.t() | nil, String.t()) :: {:ok, String.t()} | {:error, File.posix() | :no_cgroup}
   def get(plan, file), do: get(plan, controller(file), file)
 
   @doc "The same with the controller named, for old code."
-  @spec get(Plan.t() | nil, String.t(), String.t()) :: {:ok, String.t()} | {:error, File.posix()}
+  @spec get(Plan.t() | nil, String.t(), String.t()) ::
+          {:ok, String.t()} | {:error, File.posix() | :no_cgroup}
   def get(plan, controller, file) do
     with {:ok, group} <- group(plan, controller, file),
          {:error, :enoent} <- File.read(Path.join(group.path, file)) do
@@ -81,12 +107,13 @@ defmodule MuonTrap.Cgroup do
   @doc """
   Writes a value, a string or an integer, to a file of the group; translated as `get/2` does.
   """
-  @spec set(Plan.t() | nil, String.t(), String.t() | integer()) :: :ok | {:error, File.posix()}
+  @spec set(Plan.t() | nil, String.t(), String.t() | integer()) ::
+          :ok | {:error, File.posix() | :no_cgroup}
   def set(plan, file, value), do: set(plan, controller(file), file, value)
 
   @doc "The same with the controller named, for old code."
   @spec set(Plan.t() | nil, String.t(), String.t(), String.t() | integer()) ::
-          :ok | {:error, File.posix()}
+          :ok | {:error, File.posix() | :no_cgroup}
   def set(plan, controller, file, value) do
     with {:ok, group} <- group(plan, controller, file),
          {:error, :enoent} <- write(Path.join(group.path, file), to_string(value)) do
@@ -188,7 +215,7 @@ defmodule MuonTrap.Cgroup do
 
   defp controller(file), do: file |> String.split(".", parts: 2) |> hd()
 
-  defp group(nil, _controller, _file), do: {:error, :enoent}
+  defp group(nil, _controller, _file), do: {:error, :no_cgroup}
 
   defp group(%{groups: groups}, controller, file) do
     if file in ["", ".", ".."] or String.contains?(file, ["/", <<0>>]) do

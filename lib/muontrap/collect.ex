@@ -34,7 +34,7 @@ defmodule MuonTrap.Collect do
   defp stdio(%{use_stdio: false}), do: {:inherit, :inherit, :inherit}
 
   defp stdio(options) do
-    stdin = if options.input, do: :pipe, else: :null
+    stdin = if options.input || options.stdin == :open, do: :pipe, else: :null
 
     cond do
       options.capture_stderr_only -> {stdin, :null, :pipe}

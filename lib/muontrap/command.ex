@@ -57,7 +57,7 @@ defmodule MuonTrap.Command do
     * `:announce` - whether the event `:started` is wanted, before any other
     * `:env` - variables in addition
     * `:lines` - what standard output and standard error come as: `nil` for the bytes, `:raw` for lines that a
-      newline ends, or the longest line of a text in bytes. Lines come with the size of their chunk, which is what
+      newline ends, `{:bytes, max}` for those and no longer than that, or the longest line of a text in bytes. Lines come with the size of their chunk, which is what
       is to be acknowledged. They share it, and keep all of it alive.
   """
   @spec start(MuonTrap.Options.t(), tuple(), keyword()) :: {:ok, t()} | {:error, Error.t()}

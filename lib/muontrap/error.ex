@@ -103,7 +103,8 @@ defmodule MuonTrap.Error do
 
   @hints [
     {:lookup, :enoent, "give the absolute path, or check PATH"},
-    {:exec, :enoexec, "it is no program for this machine, and there is no /bin/sh to run it as a script"},
+    {:exec, :enoexec,
+     "it is no program for this machine, and there is no /bin/sh to run it as a script"},
     {:exec, :e2big, "pass less by arguments and environment, or use input:"},
     {:exec, :eacces, "check the execute permission of the file and its directories"},
     {:setuid, :eperm, "changing the user needs CAP_SETUID"},

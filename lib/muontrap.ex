@@ -37,6 +37,9 @@ defmodule MuonTrap do
     * `MuonTrap.Error` - an option that the system refuses: user, limit, cgroup; the program has not run. Or a
       helper was killed, and the program with it: the step is `:shim`. Or the native library is missing: `:nif`
 
+  A program that the memory limit of its cgroup has no room for returns `{"", 137}`, as when the OOM killer has ended
+  it, and the limit is logged as an error.
+
   Processes that cannot be killed, those of another user or stuck in the kernel, are not waited for beyond
   some seconds. They are logged as an error, and the call returns. `run/3` names them in its result.
 

@@ -56,6 +56,40 @@ defmodule MuonTrap.Cgroup do
 
   def explain(%Error{} = error), do: error
 
+  # No group with more than this has too little for arguments and environment, which the kernel keeps below 6 MiB.
+  @tight_bytes 16 * 1024 * 1024
+  # What it takes in any case, see execve(2).
+  @always_taken_bytes 128 * 1024
+
+  @doc """
+  Names the memory limit of a group if that is what has kept a program from being executed: the kernel says `e2big`
+  then, as if there were too many arguments. `bytes` are in arguments and environment.
+  """
+  @spec explain(Error.t(), Plan.t() | nil, non_neg_integer()) :: Error.t()
+  def explain(%Error{step: step, reason: reason} = error, %{settings: settings}, bytes)
+      when {step, reason} in [exec: :e2big, exec: :enomem, cgroup_join: :enomem] and
+             bytes < @always_taken_bytes do
+    limits =
+      for %{file: path, value: value} <- settings,
+          file = Path.basename(path),
+          file in ["memory.max", "memory.limit_in_bytes"],
+          {:ok, limit} when is_integer(limit) and limit < @tight_bytes <- [
+            Value.parse_bytes(value)
+          ],
+          do: {file, limit}
+
+    case limits do
+      [] ->
+        error
+
+      [{file, limit} | _more] ->
+        hint = "#{file} is #{limit} bytes, and a program takes some megabytes: raise it"
+        %{error | reason: :memory_limit, hint: hint}
+    end
+  end
+
+  def explain(error, _plan, _bytes), do: error
+
   @doc """
   Splits an absolute path that leads into a mounted hierarchy: the mount point, and what is below it. `nil` for
   others.

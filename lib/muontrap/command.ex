@@ -243,6 +243,17 @@ defmodule MuonTrap.Command do
   @spec error(Nif.failure()) :: Error.t()
   defdelegate error(failure), to: Native
 
+  @doc """
+  A failure of this command to start as an exception, with the memory limit named that has left no room for the
+  program.
+  """
+  @spec start_error(t(), Nif.failure()) :: Error.t()
+  def start_error(command, failure) do
+    env = for {name, value} <- System.get_env(), do: byte_size(name) + byte_size(value)
+    bytes = Enum.sum(env) + Enum.sum(Enum.map(command.args, &byte_size/1))
+    failure |> error() |> MuonTrap.Cgroup.explain(command.cgroup, bytes)
+  end
+
   @doc "How the program ended, a signal by name if it has one."
   @spec status(map()) :: {:exited, 0..255} | {:signaled, Signal.t()}
   def status(%{status: {:signaled, number}}), do: {:signaled, Signal.name(number)}

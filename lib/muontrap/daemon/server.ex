@@ -18,8 +18,9 @@ defmodule MuonTrap.Daemon.Server do
 
   @margin_ms Launch.margin_ms()
   # How long a Daemon is there at the least: whoever has started a program that ends at once gets answers for a
-  # moment. Upstream's port needs some milliseconds for it.
+  # moment. For longer, but not for ever, while the starter has something to do and has not come to asking.
   @least_life_ms 20
+  @least_life_of_asked_ms 200
   # How much longer than its grace a program may ask to stop for; a supervisor waits that long.
   @extension_ms 9_000
 
@@ -176,8 +177,11 @@ defmodule MuonTrap.Daemon.Server do
   def handle_info({:timeout, timer, :start_timeout}, %{timer: timer} = state),
     do: {:stop, %Error{step: :start_timeout, subject: subject(state), reason: :timeout}, state}
 
-  def handle_info({:timeout, timer, {:over, reason}}, %{timer: timer} = state),
-    do: {:stop, reason, state}
+  def handle_info({:timeout, timer, {:over, reason}}, %{timer: timer} = state) do
+    if now_ms() < state.since_ms + @least_life_of_asked_ms and busy?(Launch.parent()),
+      do: {:noreply, %{state | timer: start_timer(@least_life_ms, {:over, reason})}},
+      else: {:stop, reason, state}
+  end
 
   def handle_info({:timeout, timer, :watchdog}, %{watchdog: timer} = state),
     do: {:stop, missed(state), state}
@@ -301,7 +305,7 @@ defmodule MuonTrap.Daemon.Server do
     Command.report(state.command, terminal)
     state = over(state)
     Log.ended(state.output.log, terminal)
-    reason = Reason.of(terminal, state.ready == :ready, state.options)
+    reason = Reason.of(terminal, state.ready == :ready, state.options, state.command)
 
     case least_life_left(state) do
       0 -> {:stop, reason, state}
@@ -401,6 +405,11 @@ defmodule MuonTrap.Daemon.Server do
   end
 
   defp ready(state, ready), do: %{state | ready: ready}
+
+  defp busy?(pid) when node(pid) == node(),
+    do: Process.info(pid, :status) in [{:status, :running}, {:status, :runnable}]
+
+  defp busy?(_none_or_elsewhere), do: false
 
   # What the program says while it stops is logged as well.
   defp stop(%{command: command, notify: notify} = state) do

@@ -108,7 +108,7 @@ defmodule MuonTrap.Daemon do
   @doc """
   The program's process id; `:error` before it runs, while `:wait_for` does.
 
-  When the program has ended it is the one that it had. A Daemon lives for 20 ms at the least, so that the id
+  When the program has ended it is the one that it had. A Daemon lives for 10 ms at the least, so that the id
   of a program that ends at once can be asked for after `start_link/3`. Exits as any call does when the Daemon is
   gone.
   """

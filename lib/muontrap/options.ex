@@ -167,7 +167,7 @@ defmodule MuonTrap.Options do
   @spec validate!(kind(), term(), term(), term()) :: t()
   def validate!(kind, command, args, opts) when kind in @all do
     unless Type.string?(command) do
-      what = if is_binary(command), do: "a program with null byte", else: "what is no string"
+      what = if is_binary(command), do: "program with null byte", else: "what is no string"
 
       raise ArgumentError,
             "cannot execute #{name(kind)} for #{what}, expected a command without NUL bytes, " <>

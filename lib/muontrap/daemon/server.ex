@@ -19,7 +19,7 @@ defmodule MuonTrap.Daemon.Server do
   @margin_ms Launch.margin_ms()
   # How long a Daemon is there at the least: whoever has started a program that ends at once gets answers for a
   # moment. For longer, but not for ever, while the starter has something to do and has not come to asking.
-  @least_life_ms 20
+  @least_life_ms 10
   @least_life_of_asked_ms 200
   # How much longer than its grace a program may ask to stop for; a supervisor waits that long.
   @extension_ms 9_000

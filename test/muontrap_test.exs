@@ -85,6 +85,27 @@ defmodule MuonTrapTest do
     assert {"", 0} = MuonTrap.cmd("true", [])
   end
 
+  test "leaves standard input open for programs that stop at its end, and closed for all others" do
+    assert {"", 0} = MuonTrap.cmd("cat", [])
+
+    for opts <- [[stdin: :open], %{stdin: :open}] do
+      opts = Map.put(Map.new(opts), :timeout, 300)
+      assert {"", :timeout} = MuonTrap.cmd("cat", [], opts)
+    end
+
+    assert MuonTrap.run("sh", ["-c", "test -p /dev/stdin"], stdin: :open).exit_status == 0
+    assert MuonTrap.list() == []
+    no_message()
+  end
+
+  test "takes an empty value in the environment as System.cmd/3 does" do
+    args = ["-c", "echo ${PATH-unset} ${NEW-unset}"]
+    env = [{"PATH", ""}, {"NEW", ""}]
+    sh = System.find_executable("sh")
+    assert MuonTrap.cmd(sh, args, env: env) == System.cmd(sh, args, env: env)
+    assert {"NEW=\n", 0} = MuonTrap.cmd("env", ["-i", "NEW=", "env"])
+  end
+
   test "refuses what makes no sense" do
     assert_raise ArgumentError, ~r/got: <<97, 0, 98>>/, fn -> MuonTrap.cmd("echo", ["a\0b"]) end
     assert_raise ArgumentError, ~r/got: :x/, fn -> MuonTrap.cmd("echo", [:x]) end

@@ -105,7 +105,7 @@ cost_of_start.("1_mb_of_changes", fn ->
 end)
 
 cost_of_start.("50000_changes", fn ->
-  request.([], env: for(n <- 1..50_000, do: {"N#{n}", ""}))
+  request.([], env: for(n <- 1..50_000, do: {"N#{n}", "1"}))
 end)
 
 cost_of_start.("a_name_of_1_mb", fn ->

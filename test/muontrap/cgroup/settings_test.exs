@@ -66,7 +66,7 @@ defmodule MuonTrap.Cgroup.SettingsTest do
   test "without a group there is nothing to read" do
     assert Cgroup.plan(MuonTrap.Options.validate!(:cmd, "true", [], [])) == {:ok, nil}
     assert {Cgroup.path(nil), Cgroup.config(nil), Cgroup.statistics(nil)} == {nil, %{}, %{}}
-    assert Cgroup.get(nil, "memory.max") == {:error, :enoent}
-    assert Cgroup.set(nil, "memory.max", 1) == {:error, :enoent}
+    assert Cgroup.get(nil, "memory.max") == {:error, :no_cgroup}
+    assert Cgroup.set(nil, "memory.max", 1) == {:error, :no_cgroup}
   end
 end

@@ -376,7 +376,7 @@ impl<'a> Running<'a> {
         self.feed = None;
         self.alone.signal(libc::SIGCONT);
         let grace_ms = u64::try_from(self.grace.as_millis()).unwrap_or(u64::MAX);
-        let _ = self.alone.order(Order::Stop { grace_ms });
+        let _ = self.alone.order(Order::Stop { grace_ms, told: false });
     }
 }
 

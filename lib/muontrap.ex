@@ -37,6 +37,9 @@ defmodule MuonTrap do
     * `MuonTrap.Error` - an option that the system refuses: user, limit, cgroup; the program has not run. Or a
       helper was killed, and the program with it: the step is `:shim`. Or the native library is missing: `:nif`
 
+  A program that the memory limit of its cgroup has no room for returns `{"", 137}`, as when the OOM killer has ended
+  it, and the limit is logged as an error.
+
   Processes that cannot be killed, those of another user or stuck in the kernel, are not waited for beyond
   some seconds. They are logged as an error, and the call returns. `run/3` names them in its result.
 
@@ -54,7 +57,7 @@ defmodule MuonTrap do
       iex> MuonTrap.cmd("tr", ["a-z", "A-Z"], input: "hello")
       {"HELLO", 0}
   """
-  @spec cmd(binary(), [binary()], keyword()) :: {Collectable.t(), 0..255 | :timeout}
+  @spec cmd(binary(), [binary()], keyword() | map()) :: {Collectable.t(), 0..255 | :timeout}
   def cmd(command, args, opts \\ []) do
     result = Collect.run(Options.validate!(:cmd, command, args, opts))
     {result.output, if(result.timed_out, do: :timeout, else: result.exit_status)}
@@ -91,7 +94,7 @@ defmodule MuonTrap do
       iex> MuonTrap.run("sleep", ["1000"], timeout: 50).status
       :timeout
   """
-  @spec run(binary(), [binary()], keyword()) :: Result.t()
+  @spec run(binary(), [binary()], keyword() | map()) :: Result.t()
   def run(command, args, opts \\ []),
     do: Collect.run(Options.validate!(:run, command, args, opts))
 

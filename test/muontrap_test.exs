@@ -54,13 +54,23 @@ defmodule MuonTrapTest do
 
     assert_raise ErlangError, ~r/:eacces/, fn -> MuonTrap.cmd("/etc", []) end
     assert_raise ErlangError, ~r/:eacces/, fn -> MuonTrap.cmd("/etc/passwd", []) end
-
-    script = Path.join(System.tmp_dir!(), "muontrap-#{System.unique_integer([:positive])}")
-    File.write!(script, "echo hello\n")
-    File.chmod!(script, 0o755)
-    on_exit(fn -> File.rm(script) end)
-    assert_raise ErlangError, ~r/:enoexec/, fn -> MuonTrap.cmd(script, []) end
     no_message()
+  end
+
+  @tag :tmp_dir
+  test "runs a script that does not name its interpreter by /bin/sh", %{tmp_dir: directory} do
+    script = Path.expand("script", directory)
+    File.write!(script, ~S(printf '%s;' "$0" "$@" "$VAR"; exit 3) <> "\n")
+    File.chmod!(script, 0o755)
+
+    assert MuonTrap.cmd(script, ["a b", ""], env: [{"VAR", "v"}]) == {"#{script};a b;;v;", 3}
+    # The shell has to be told the file, whatever the program is to see as its name.
+    assert MuonTrap.cmd(script, [], arg0: "other", env: [{"VAR", "v"}]) == {"#{script};v;", 3}
+
+    # What is no script either has the status that the shell gives it.
+    File.write!(script, <<0x7F, "ELF", 0, 1, 2>>)
+    assert {_complaint, status} = MuonTrap.cmd(script, [], stderr_to_stdout: true)
+    assert status in [2, 126, 127]
   end
 
   test "takes arguments up to the kernel's limit and raises :e2big beyond" do

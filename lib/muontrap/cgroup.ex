@@ -14,7 +14,7 @@ defmodule MuonTrap.Cgroup do
   #{MuonTrap.Cgroup.Keys.docs()}
   """
 
-  alias MuonTrap.Cgroup.{Hint, Keys, Plan, Stats, Value}
+  alias MuonTrap.Cgroup.{Hint, Keys, Layout, Plan, Stats, Value}
   alias MuonTrap.{Error, Nif}
 
   # How long a base is left alone in which other VMs have groups.
@@ -56,6 +56,64 @@ defmodule MuonTrap.Cgroup do
 
   def explain(%Error{} = error), do: error
 
+  # No group with more than this has too little for arguments and environment, which the kernel keeps below 6 MiB.
+  @tight_bytes 16 * 1024 * 1024
+  # What it takes in any case, see execve(2).
+  @always_taken_bytes 128 * 1024
+
+  @doc """
+  Names the memory limit of a group if that is what has kept a program from being executed: the kernel says `e2big`
+  then, as if there were too many arguments. `bytes` are in arguments and environment.
+  """
+  @spec explain(Error.t(), Plan.t() | nil, non_neg_integer()) :: Error.t()
+  def explain(%Error{step: step, reason: reason} = error, %{settings: settings}, bytes)
+      when {step, reason} in [exec: :e2big, exec: :enomem, cgroup_join: :enomem] and
+             bytes < @always_taken_bytes do
+    limits =
+      for %{file: path, value: value} <- settings,
+          file = Path.basename(path),
+          file in ["memory.max", "memory.limit_in_bytes"],
+          {:ok, limit} when is_integer(limit) and limit < @tight_bytes <- [
+            Value.parse_bytes(value)
+          ],
+          do: {file, limit}
+
+    case limits do
+      [] ->
+        error
+
+      [{file, limit} | _more] ->
+        hint = "#{file} is #{limit} bytes, and a program takes some megabytes: raise it"
+        %{error | reason: :memory_limit, hint: hint}
+    end
+  end
+
+  def explain(error, _plan, _bytes), do: error
+
+  @doc """
+  Splits an absolute path that leads into a mounted hierarchy: the mount point, and what is below it. `nil` for
+  others.
+  """
+  @spec below_mount(String.t()) :: {String.t(), String.t()} | nil
+  def below_mount(path) do
+    mounts =
+      case layout() do
+        {:ok, layout} ->
+          for {_version, hierarchy} <- Layout.hierarchies(layout), do: hierarchy.mount
+
+        {:error, _no_proc} ->
+          []
+      end
+
+    # Where it is on other machines.
+    ["/sys/fs/cgroup" | mounts]
+    |> Enum.sort_by(&byte_size/1, :desc)
+    |> Enum.find_value(fn mount ->
+      if path == mount or String.starts_with?(path, mount <> "/"),
+        do: {mount, path |> String.replace_prefix(mount, "") |> String.trim("/")}
+    end)
+  end
+
   @doc "The path of the group, relative to its hierarchy."
   @spec path(Plan.t() | nil) :: String.t() | nil
   def path(nil), do: nil
@@ -64,13 +122,15 @@ defmodule MuonTrap.Cgroup do
   @doc """
   The content of a file of the group, as the kernel gives it, with the controller in the file's name.
 
-  A file of the other cgroup version is translated where `MuonTrap.Cgroup.Keys` knows how.
+  A file of the other cgroup version is translated where `MuonTrap.Cgroup.Keys` knows how. `{:error, :no_cgroup}`
+  for a command that has no group.
   """
-  @spec get(Plan.t() | nil, String.t()) :: {:ok, String.t()} | {:error, File.posix()}
+  @spec get(Plan.t() | nil, String.t()) :: {:ok, String.t()} | {:error, File.posix() | :no_cgroup}
   def get(plan, file), do: get(plan, controller(file), file)
 
   @doc "The same with the controller named, for old code."
-  @spec get(Plan.t() | nil, String.t(), String.t()) :: {:ok, String.t()} | {:error, File.posix()}
+  @spec get(Plan.t() | nil, String.t(), String.t()) ::
+          {:ok, String.t()} | {:error, File.posix() | :no_cgroup}
   def get(plan, controller, file) do
     with {:ok, group} <- group(plan, controller, file),
          {:error, :enoent} <- File.read(Path.join(group.path, file)) do
@@ -81,12 +141,13 @@ defmodule MuonTrap.Cgroup do
   @doc """
   Writes a value, a string or an integer, to a file of the group; translated as `get/2` does.
   """
-  @spec set(Plan.t() | nil, String.t(), String.t() | integer()) :: :ok | {:error, File.posix()}
+  @spec set(Plan.t() | nil, String.t(), String.t() | integer()) ::
+          :ok | {:error, File.posix() | :no_cgroup}
   def set(plan, file, value), do: set(plan, controller(file), file, value)
 
   @doc "The same with the controller named, for old code."
   @spec set(Plan.t() | nil, String.t(), String.t(), String.t() | integer()) ::
-          :ok | {:error, File.posix()}
+          :ok | {:error, File.posix() | :no_cgroup}
   def set(plan, controller, file, value) do
     with {:ok, group} <- group(plan, controller, file),
          {:error, :enoent} <- write(Path.join(group.path, file), to_string(value)) do
@@ -188,7 +249,7 @@ defmodule MuonTrap.Cgroup do
 
   defp controller(file), do: file |> String.split(".", parts: 2) |> hd()
 
-  defp group(nil, _controller, _file), do: {:error, :enoent}
+  defp group(nil, _controller, _file), do: {:error, :no_cgroup}
 
   defp group(%{groups: groups}, controller, file) do
     if file in ["", ".", ".."] or String.contains?(file, ["/", <<0>>]) do

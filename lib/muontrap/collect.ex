@@ -7,6 +7,8 @@ defmodule MuonTrap.Collect do
 
   import MuonTrap.Command, only: [is_terminal: 1]
 
+  require Logger
+
   alias MuonTrap.{Command, Error, Input, Options, Result}
 
   @doc "Runs a checked call. Raises what `MuonTrap.cmd/3` documents."
@@ -34,7 +36,7 @@ defmodule MuonTrap.Collect do
   defp stdio(%{use_stdio: false}), do: {:inherit, :inherit, :inherit}
 
   defp stdio(options) do
-    stdin = if options.input, do: :pipe, else: :null
+    stdin = if options.input || options.stdin == :open, do: :pipe, else: :null
 
     cond do
       options.capture_stderr_only -> {stdin, :null, :pipe}
@@ -72,12 +74,31 @@ defmodule MuonTrap.Collect do
         result(running, outcome, state)
 
       {{:failed, failure}, state} ->
-        fail(Command.error(failure), options, into.(state.acc, :halt))
+        not_started(running, Command.start_error(running, failure), options, state)
 
       {{:lost, failure, _survivors}, state} ->
         fail(Command.error(failure), options, into.(state.acc, :halt))
     end
   end
+
+  # With a little more memory the OOM killer would have ended it in its first instructions: the same result.
+  defp not_started(running, %Error{reason: :memory_limit} = error, _options, state) do
+    Logger.error(Exception.message(error))
+    usage = %{user_us: 0, system_us: 0, max_rss_bytes: 0}
+
+    outcome = %{
+      status: {:signaled, 9},
+      os_pid: nil,
+      oom_killed: true,
+      survivors: [],
+      leftovers: []
+    }
+
+    result(running, Map.merge(outcome, usage), state)
+  end
+
+  defp not_started(_running, error, options, state),
+    do: fail(error, options, state.into.(state.acc, :halt))
 
   defp loop(running, deadline, state) do
     case Command.next(running, deadline) do

@@ -57,7 +57,7 @@ defmodule MuonTrap.Command do
     * `:announce` - whether the event `:started` is wanted, before any other
     * `:env` - variables in addition
     * `:lines` - what standard output and standard error come as: `nil` for the bytes, `:raw` for lines that a
-      newline ends, or the longest line of a text in bytes. Lines come with the size of their chunk, which is what
+      newline ends, `{:bytes, max}` for those and no longer than that, or the longest line of a text in bytes. Lines come with the size of their chunk, which is what
       is to be acknowledged. They share it, and keep all of it alive.
   """
   @spec start(MuonTrap.Options.t(), tuple(), keyword()) :: {:ok, t()} | {:error, Error.t()}
@@ -242,6 +242,17 @@ defmodule MuonTrap.Command do
   @doc "A failure of the native part as an exception."
   @spec error(Nif.failure()) :: Error.t()
   defdelegate error(failure), to: Native
+
+  @doc """
+  A failure of this command to start as an exception, with the memory limit named that has left no room for the
+  program.
+  """
+  @spec start_error(t(), Nif.failure()) :: Error.t()
+  def start_error(command, failure) do
+    env = for {name, value} <- System.get_env(), do: byte_size(name) + byte_size(value)
+    bytes = Enum.sum(env) + Enum.sum(Enum.map(command.args, &byte_size/1))
+    failure |> error() |> MuonTrap.Cgroup.explain(command.cgroup, bytes)
+  end
 
   @doc "How the program ended, a signal by name if it has one."
   @spec status(map()) :: {:exited, 0..255} | {:signaled, Signal.t()}

@@ -18,9 +18,16 @@ defmodule MuonTrap.Daemon do
   ## Options
 
   #{MuonTrap.Options.docs(:daemon)}
-  Standard output and standard error that nothing asks for go to `/dev/null`. `:logger_fun` as
+  Standard output that nothing asks for goes to `/dev/null`, standard error to that of the VM. `:logger_fun` as
   `{module, function, args}` is called with the line before `args`. A logger that raises loses its line,
   and is complained about once.
+
+  ## What is logged
+
+  When the program ends by itself, its end is logged: `"command: Process exited successfully"` as info, or
+  `"command: Process exited with status 137 (SIGKILL)"` as an error, where the signal is named if there was one. The
+  events of a Daemon, lines of output too, are those of the module `MuonTrap.Daemon` and the application `:muontrap`
+  to `Logger.put_module_level/2`, `Logger.put_application_level/2` and `:compile_time_purge_matching`.
 
   With `:wait_for`, `start_link/3` does not wait for anything. The program is started, and becomes ready or
   not, afterwards, and what fails then is the reason that the Daemon stops with.
@@ -38,6 +45,8 @@ defmodule MuonTrap.Daemon do
   Processes that cannot be killed change neither the reason nor the end of the Daemon. They are logged as an error.
   """
 
+  require Logger
+
   alias MuonTrap.Daemon.{Launch, Server, Statistics}
   alias MuonTrap.{Cgroup, Defaults, Error, Options, Signal}
 
@@ -46,7 +55,8 @@ defmodule MuonTrap.Daemon do
   @hibernate_after_ms 1_000
 
   @doc """
-  Returns the child specification for `[command, args]` or `[command, args, opts]`.
+  Returns the child specification for `[command, args]` or `[command, args, opts]`; options are a keyword list or a
+  map.
 
   The `:shutdown` is what a stop can take: `:delay_to_sigkill` and #{@margin_ms} ms. Change it, `:id` or
   `:restart` with `Supervisor.child_spec/2`.
@@ -60,8 +70,16 @@ defmodule MuonTrap.Daemon do
       start: {__MODULE__, :start_link, start},
       restart: :permanent,
       type: :worker,
-      shutdown: Keyword.get(opts, :delay_to_sigkill, Defaults.delay_to_sigkill()) + @margin_ms
+      shutdown: shutdown(opts)
     }
+  end
+
+  # What is no time is refused by the start, with words.
+  defp shutdown(opts) do
+    case Access.fetch(opts, :delay_to_sigkill) do
+      {:ok, ms} when is_integer(ms) and ms >= 0 -> ms + @margin_ms
+      _default -> Defaults.delay_to_sigkill() + @margin_ms
+    end
   end
 
   @doc """
@@ -76,7 +94,7 @@ defmodule MuonTrap.Daemon do
     * `{:error, %MuonTrap.Error{}}` - the program cannot be started, or was not ready in time
     * `{:error, {:already_started, pid}}` - the name is taken
   """
-  @spec start_link(binary(), [binary()], keyword()) :: GenServer.on_start()
+  @spec start_link(binary(), [binary()], keyword() | map()) :: GenServer.on_start()
   def start_link(command, args, opts \\ []) do
     options = Options.validate!(:daemon, command, args, opts)
     name = if options.name, do: [name: options.name], else: []
@@ -87,8 +105,14 @@ defmodule MuonTrap.Daemon do
          do: {:error, error}
   end
 
-  @doc "The program's process id; `nil` before it runs."
-  @spec os_pid(GenServer.server()) :: pos_integer() | nil
+  @doc """
+  The program's process id; `:error` before it runs, while `:wait_for` does.
+
+  When the program has ended it is the one that it had. A Daemon lives for 10 ms at the least, so that the id
+  of a program that ends at once can be asked for after `start_link/3`. Exits as any call does when the Daemon is
+  gone.
+  """
+  @spec os_pid(GenServer.server()) :: pos_integer() | :error
   def os_pid(server), do: GenServer.call(server, :os_pid)
 
   @doc """
@@ -98,10 +122,11 @@ defmodule MuonTrap.Daemon do
   def signal(server, signal), do: GenServer.call(server, {:signal, Signal.number!(signal)})
 
   @doc """
-  Gives the program something to read from its standard input. Needs `stdin: :pipe`.
+  Gives the program something to read from its standard input.
 
   Answers at once; what the program has no room for is kept and written when it has. `{:error, :eagain}`:
-  a megabyte is waiting already, and nothing was taken. `{:error, :epipe}`: the input is closed.
+  a megabyte is waiting already, and nothing was taken. `{:error, :epipe}`: the input is closed, or there is none
+  because of `stdin: :null` or `:input`.
   """
   @spec write(GenServer.server(), iodata()) :: :ok | {:error, :eagain | :epipe}
   def write(server, data), do: GenServer.call(server, {:write, IO.iodata_to_binary(data)})
@@ -125,23 +150,28 @@ defmodule MuonTrap.Daemon do
     Statistics.of(info, plan)
   end
 
-  @doc "Reads a file of the program's cgroup, see `MuonTrap.Cgroup.get/2`."
-  @spec cgget(GenServer.server(), String.t()) :: {:ok, String.t()} | {:error, File.posix()}
+  @doc """
+  Reads a file of the program's cgroup, see `MuonTrap.Cgroup.get/2`. `{:error, :no_cgroup}` if it has none.
+  """
+  @spec cgget(GenServer.server(), String.t()) ::
+          {:ok, String.t()} | {:error, File.posix() | :no_cgroup}
   def cgget(server, file), do: Cgroup.get(plan(server), file)
 
   @doc "The same with the controller named."
   @spec cgget(GenServer.server(), String.t(), String.t()) ::
-          {:ok, String.t()} | {:error, File.posix()}
+          {:ok, String.t()} | {:error, File.posix() | :no_cgroup}
   def cgget(server, controller, file), do: Cgroup.get(plan(server), controller, file)
 
-  @doc "Writes a file of the program's cgroup, see `MuonTrap.Cgroup.set/3`."
+  @doc """
+  Writes a file of the program's cgroup, see `MuonTrap.Cgroup.set/3`. `{:error, :no_cgroup}` if it has none.
+  """
   @spec cgset(GenServer.server(), String.t(), String.t() | integer()) ::
-          :ok | {:error, File.posix()}
+          :ok | {:error, File.posix() | :no_cgroup}
   def cgset(server, file, value), do: Cgroup.set(plan(server), file, value)
 
   @doc "The same with the controller named."
   @spec cgset(GenServer.server(), String.t(), String.t(), String.t() | integer()) ::
-          :ok | {:error, File.posix()}
+          :ok | {:error, File.posix() | :no_cgroup}
   def cgset(server, controller, file, value),
     do: Cgroup.set(plan(server), controller, file, value)
 
@@ -152,6 +182,13 @@ defmodule MuonTrap.Daemon do
   @doc "The path of the program's cgroup, relative to its hierarchy; `nil` without one."
   @spec cgroup_path(GenServer.server()) :: String.t() | nil
   def cgroup_path(server), do: Cgroup.path(plan(server))
+
+  # Logger goes by the module of the call: for levels, and for what is left out when it is compiled. So everything
+  # that a Daemon logs of its program is logged here, and each level by a call of its own.
+  for level <- [:emergency, :alert, :critical, :error, :warning, :notice, :info, :debug] do
+    @doc false
+    def log(unquote(level), message), do: Logger.log(unquote(level), message)
+  end
 
   # The caller does the reading and writing, which the kernel may make it wait for.
   defp plan(server), do: server |> GenServer.call(:info) |> elem(1)

@@ -87,6 +87,7 @@ defmodule MuonTrap.Error do
     unknown_group: "no such group",
     root: "nothing is run as root by naming it",
     foreign_processes: "the group holds processes that are not ours",
+    memory_limit: "the memory limit of its cgroup has no room for it",
     own_cgroup: "this is the VM's own group",
     no_controller: "the controller is not available",
     no_counterpart: "this cgroup version has nothing like it",
@@ -103,8 +104,10 @@ defmodule MuonTrap.Error do
 
   @hints [
     {:lookup, :enoent, "give the absolute path, or check PATH"},
-    {:exec, :enoexec, "give scripts a first line such as #!/bin/sh"},
-    {:exec, :e2big, "pass less by arguments and environment, or use input:"},
+    {:exec, :enoexec,
+     "it is no program for this machine, and there is no /bin/sh to run it as a script"},
+    {:exec, :e2big,
+     "pass less by arguments and environment, or use input:; in a cgroup, its memory limit may be too low"},
     {:exec, :eacces, "check the execute permission of the file and its directories"},
     {:setuid, :eperm, "changing the user needs CAP_SETUID"},
     {:setgid, :eperm, "changing the group needs CAP_SETGID"},

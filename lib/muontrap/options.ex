@@ -10,7 +10,8 @@ defmodule MuonTrap.Options do
   """
 
   alias MuonTrap.Defaults
-  alias MuonTrap.Options.Type
+  alias MuonTrap.Cgroup
+  alias MuonTrap.Options.{Legacy, Type}
 
   @typedoc "The function that the options are for."
   @type kind :: :cmd | :run | :stream | :daemon
@@ -50,16 +51,21 @@ defmodule MuonTrap.Options do
      "what the program reads from its standard input, then end of file; written as fast as it reads. An " <>
        "enumerable is pulled in a process of its own, one piece ahead. It is halted when nobody needs it any " <>
        "more; what is stuck inside then is killed after five seconds. " <>
-       "Without it standard input is `/dev/null`"},
-    {:stdin, [:daemon], {:one_of, [:null, :pipe]}, :null,
-     "`:pipe` leaves standard input open for `MuonTrap.Daemon.write/2` and `close_stdin/1`"},
+       "Without it standard input is what `:stdin` says"},
+    {:stdin, @calls, {:one_of, [:null, :open]}, :null,
+     "`:open` leaves standard input open with nothing to read, for programs that stop where it ends"},
+    {:stdin, [:daemon], {:one_of, [:pipe, :null]}, :pipe,
+     "`:pipe` leaves standard input open, for `MuonTrap.Daemon.write/2` and `close_stdin/1`; `:null` is `/dev/null`"},
     {:cd, @all, :string, nil,
      "the directory to run in; entered with the VM's rights, or else with those of `:uid`, `:gid` and `:groups`"},
     {:env, @all, :env, [],
-     "what to change in the environment of the VM for the program; `nil` unsets a variable. Names and values " <>
-       "arrive byte for byte"},
+     "what to change in the environment of the VM for the program. `nil` unsets a variable, and so does `\"\"`, as " <>
+       "with `System.cmd/3`: for one that is set and empty run `env NAME= program`. Names and values arrive " <>
+       "byte for byte"},
     {:clear_env, @all, :boolean, false, "start from an empty environment instead of the VM's"},
     {:arg0, @all, :string, nil, "what the program sees as its own name"},
+    {:stderr, [:daemon], {:one_of, [:inherit, :null]}, :inherit,
+     "where standard error goes that no other option takes: to that of the VM, or to `/dev/null`"},
     {:stderr_to_stdout, @all, :boolean, false,
      "capture standard error together with standard output; without effect when `:capture_stderr_only` is set"},
     {:capture_stderr_only, @all, :boolean, false, "capture standard error, drop standard output"},
@@ -77,9 +83,10 @@ defmodule MuonTrap.Options do
        "pipes of output get that size as well, up to `/proc/sys/fs/pipe-max-size`, mostly 1 MiB: a program that " <>
        "writes much waits less often, and each of its pipes may hold that much kernel memory. All pipes of a user " <>
        "without privileges share `/proc/sys/fs/pipe-user-pages-soft`, mostly 64 MiB: once large pipes have used " <>
-       "that up, new ones of this user hold little, see pipe(7). A size that is refused changes nothing else"},
+       "that up, new ones of this user hold little, see pipe(7). A size that is refused changes nothing else. " <>
+       "`0` is refused: nothing would ever be read"},
     {:delay_to_sigkill, @all, :delay, {Defaults, :delay_to_sigkill},
-     "milliseconds from the stop signal to SIGKILL for what is left"},
+     "milliseconds from the stop signal to SIGKILL for what is left. With `0` SIGKILL follows at once"},
     {:linger, @all, :linger, nil,
      "how long what the program started may go on at the most once the program has ended by itself, in " <>
        "milliseconds; `0` kills it at once, `:infinity` waits for its end. Without it what is left may pass " <>
@@ -104,8 +111,9 @@ defmodule MuonTrap.Options do
     {:no_new_privs, @all, :boolean, false,
      "when `true`, neither setuid bits nor file capabilities give the program or its children privileges"},
     {:cgroup_base, @all, :cgroup_base, nil,
-     "run in a fresh control group below this one; `:self` is the VM's own"},
-    {:cgroup_path, @all, :cgroup_path, nil, "run in exactly this control group"},
+     "run in a fresh control group below this one, given relative to the mount point; `:self` is the VM's own"},
+    {:cgroup_path, @all, :cgroup_path, nil,
+     "run in exactly this control group, given relative to the mount point"},
     {:cgroup, @all, :cgroup, %{}, "limits by name, the same on cgroup v1 and v2"},
     {:cgroup_controllers, @all, :cgroup_controllers, [],
      "controllers that have to be there even without a limit of theirs"},
@@ -117,13 +125,16 @@ defmodule MuonTrap.Options do
     {:log_prefix, [:daemon], :string, nil,
      "put before each logged line; the command and `\": \"` when not given"},
     {:log_transform, [:daemon], {:function, 1}, nil,
-     "takes a line, returns what to log in its place"},
+     "takes the bytes of a line, returns what to log in its place. Without it each invalid part of UTF-8 " <>
+       "becomes U+FFFD, and a `\\r` ends a line as well, as progress bars write it"},
     {:log_line_max, [:daemon], {:integer, 16..0x4000_0000}, 65_536,
      "bytes; a longer line is logged in pieces"},
     {:logger_metadata, [:daemon], :keyword, [],
-     "added to the Logger metadata `:muontrap_cmd` and `:muontrap_args`, which always win"},
+     "added to the Logger metadata of the Daemon's process: `:muontrap_cmd`, `:muontrap_args` (one string) and " <>
+       "`:muontrap_argv` (a list), which always win. It is there in `:logger_fun` and `:log_transform`, too"},
     {:logger_fun, [:daemon], :logger_fun, nil,
-     "called with each line in place of Logger; the other log options have no effect then. Lines that come " <>
+     "called with the bytes of each line, without its `\\n` or `\\r\\n`, in place of Logger; the other log options " <>
+       "but `:logger_metadata` and `:log_line_max` have no effect then. Lines that come " <>
        "together are parts of one binary of up to 16 KiB: `:binary.copy/1` those few of many that are kept for long"},
     {:exit_status_to_reason, [:daemon], {:function, 1}, nil,
      "takes an exit status other than 0, returns the stop reason; `:error_exit_status`, or " <>
@@ -140,11 +151,13 @@ defmodule MuonTrap.Options do
        "often once it is ready; the program finds the time in `WATCHDOG_USEC`"}
   ]
 
-  @keys Enum.map(@table, &elem(&1, 0))
+  @keys @table |> Enum.map(&elem(&1, 0)) |> Enum.uniq()
   @cgroup_settings [:cgroup, :cgroup_controllers, :cgroup_sets]
 
   @doc """
   Checks a call and returns it normalized, with the defaults filled in.
+
+  Options are a keyword list, or a map.
 
   ## Errors
 
@@ -154,8 +167,11 @@ defmodule MuonTrap.Options do
   @spec validate!(kind(), term(), term(), term()) :: t()
   def validate!(kind, command, args, opts) when kind in @all do
     unless Type.string?(command) do
+      what = if is_binary(command), do: "program with null byte", else: "what is no string"
+
       raise ArgumentError,
-            "#{name(kind)} expects a command without NUL bytes, got: #{inspect(command)}"
+            "cannot execute #{name(kind)} for #{what}, expected a command without NUL bytes, " <>
+              "got: #{inspect(command)}"
     end
 
     unless is_list(args) and not List.improper?(args) do
@@ -164,19 +180,46 @@ defmodule MuonTrap.Options do
 
     for arg <- args, not Type.string?(arg) do
       raise ArgumentError,
-            "#{name(kind)} expects arguments to be strings without NUL bytes, got: #{inspect(arg)}"
+            "all arguments for #{name(kind)} must be binaries without NUL bytes, got: #{inspect(arg)}"
     end
 
-    unless Keyword.keyword?(opts) do
-      raise ArgumentError,
-            "#{name(kind)} expects options as a keyword list, got: #{inspect(opts)}"
-    end
+    opts = keyword!(opts, kind)
 
     opts
     |> Enum.reduce(defaults(kind), &put_option!(&2, kind, &1))
-    |> check_conflicts!(kind)
+    |> check_conflicts!(kind, opts)
     |> put_log_prefix(command)
     |> Map.merge(%{command: command, args: args})
+  end
+
+  @doc """
+  Checks a call as `validate!/4` does, and returns it in the form that MuonTrap 1.x and 2.x have.
+
+  That is a map with `:cmd` (the absolute path), `:args`, `:into` (`""` unless given) and those options that were
+  given. It is there for code that was written against it, and to look at options without running anything.
+
+    * `:env` - a list of `{name, value | false}` with charlists, as `Port.open/2` takes it
+    * `:logger_fun` - a function or `{module, function, args}`
+    * `:cgroup_base` - a random path below it is in `:cgroup_path` as well
+    * `:cgroup` - becomes `:cgroup_controllers` and `:cgroup_sets`, with the file names of cgroup v2
+
+  ## Errors
+
+    * `ArgumentError` as `validate!/4` raises it
+    * `ErlangError` with `:enoent` - there is no such program in `PATH`
+
+  ## Examples
+
+      iex> MuonTrap.Options.validate(:cmd, "/bin/sh", ["-c", "true"], timeout: 100)
+      %{cmd: "/bin/sh", args: ["-c", "true"], into: "", timeout: 100}
+  """
+  @spec validate(:cmd | :daemon, binary(), [binary()], keyword() | map()) :: map()
+  def validate(kind, command, args, opts) when kind in [:cmd, :daemon] do
+    checked = validate!(kind, command, args, opts)
+    # Without the arguments, which would be in the stack trace: they may hold a secret.
+    path = System.find_executable(command) || :erlang.error(:enoent)
+    given = Map.new(opts)
+    Enum.reduce(given, %{cmd: path, args: args, into: ""}, &Legacy.put(&2, &1, checked))
   end
 
   @doc """
@@ -200,19 +243,46 @@ defmodule MuonTrap.Options do
   defp name(kind), do: Keyword.fetch!(@functions, kind)
 
   defp put_option!(options, kind, {key, value}) do
-    case List.keyfind(@table, key, 0) do
-      nil ->
+    case for {^key, kinds, type, _default, _doc} <- @table, do: {kind in kinds, type} do
+      [] ->
         raise ArgumentError,
               "unknown option #{inspect(key)} for #{name(kind)}#{suggestion(key)}, got: #{inspect(value)}"
 
-      {_key, kinds, type, _default, _doc} ->
-        unless kind in kinds do
-          raise ArgumentError,
-                "option #{inspect(key)} is not for #{name(kind)}, got: #{inspect(value)}"
-        end
+      rows ->
+        {true, type} =
+          List.keyfind(rows, true, 0) ||
+            raise ArgumentError,
+                  "option #{inspect(key)} is not for #{name(kind)}, got: #{inspect(value)}"
 
+        if type in [:cgroup_base, :cgroup_path], do: check_relative!(kind, key, value)
         Map.put(options, key, cast!(type, kind, key, value))
     end
+  end
+
+  # "/a" is "a"; what begins with a mount point would be a group of that name below another one.
+  defp check_relative!(kind, key, "/" <> _rest = path) do
+    with {mount, below} <- Cgroup.below_mount(path) do
+      instead =
+        if below == "", do: "name a group below it", else: "write #{inspect(below)} instead"
+
+      raise ArgumentError,
+            "invalid option #{inspect(key)} for #{name(kind)}: expected a path relative to the mount point " <>
+              "#{mount}, #{instead}, got: #{inspect(path)}"
+    end
+  end
+
+  defp check_relative!(_kind, _key, _value), do: :ok
+
+  defp keyword!(opts, kind) when is_map(opts) and not is_struct(opts),
+    do: opts |> Map.to_list() |> keyword!(kind)
+
+  defp keyword!(opts, kind) do
+    unless Keyword.keyword?(opts) do
+      raise ArgumentError,
+            "#{name(kind)} expects options as a keyword list or a map, got: #{inspect(opts)}"
+    end
+
+    opts
   end
 
   defp cast!(type, kind, key, value) do
@@ -221,9 +291,11 @@ defmodule MuonTrap.Options do
         value
 
       {:error, culprit} ->
+        entry? = type == :groups and culprit != value
+        what = if entry?, do: "invalid :groups entry", else: "invalid option #{inspect(key)}"
+
         raise ArgumentError,
-              "invalid option #{inspect(key)} for #{name(kind)}: expected #{Type.describe(type)}, " <>
-                "got: #{inspect(culprit)}"
+              "#{what} for #{name(kind)}: expected #{Type.describe(type)}, got: #{inspect(culprit)}"
     end
   end
 
@@ -256,8 +328,8 @@ defmodule MuonTrap.Options do
   defp default_doc({Defaults, key}), do: "; the default is `config :muontrap, #{key}: ...`"
   defp default_doc(value), do: "; the default is `#{inspect(value)}`"
 
-  defp check_conflicts!(options, kind) do
-    for {left, right, true} <- conflicts(options) do
+  defp check_conflicts!(options, kind, given) do
+    for {left, right, true} <- conflicts(options, given) do
       raise ArgumentError,
             "#{name(kind)} cannot take #{inspect(left)} together with #{inspect(right)}, got: " <>
               inspect([{left, options[left]}, {right, options[right]}])
@@ -272,15 +344,20 @@ defmodule MuonTrap.Options do
 
     if settings != [] and options.cgroup_base == nil and options.cgroup_path == nil do
       raise ArgumentError,
-            "#{name(kind)} needs :cgroup_base or :cgroup_path for cgroup settings, got: " <>
+            "a cgroup configuration for #{name(kind)} requires a :cgroup_path or :cgroup_base, got: " <>
               inspect(settings)
     end
 
     # Upstream takes both; standard output is dropped then.
-    if options.capture_stderr_only, do: %{options | stderr_to_stdout: false}, else: options
+    options =
+      if options.capture_stderr_only, do: %{options | stderr_to_stdout: false}, else: options
+
+    # The input is all that there is to read then.
+    if kind == :daemon and options.input != nil, do: %{options | stdin: :null}, else: options
   end
 
-  defp conflicts(options) do
+  defp conflicts(options, given) do
+    no_stderr? = options[:stderr] == :null
     no_stdio? = options[:use_stdio] == false
     apart? = options[:capture_stderr] == true
 
@@ -293,7 +370,11 @@ defmodule MuonTrap.Options do
       {:use_stdio, :capture_stderr, no_stdio? and apart?},
       {:capture_stderr, :capture_stderr_only, apart? and options.capture_stderr_only},
       {:capture_stderr, :stderr_to_stdout, apart? and options.stderr_to_stdout},
-      {:stdin, :input, options[:stdin] == :pipe and options.input != nil},
+      {:stdin, :input, given[:stdin] in [:pipe, :open] and options.input != nil},
+      {:use_stdio, :stdin, no_stdio? and options.stdin == :open},
+      {:stderr, :log_stderr, no_stderr? and options[:log_stderr] != nil},
+      {:stderr, :stderr_to_stdout, no_stderr? and options.stderr_to_stdout},
+      {:stderr, :capture_stderr_only, no_stderr? and options.capture_stderr_only},
       {:stderr_to_stdout, :log_stderr,
        options.stderr_to_stdout and not options.capture_stderr_only and
          options[:log_stderr] != nil}

@@ -13,7 +13,8 @@ defmodule MuonTrap.Result do
       of the signal. After a timeout too, when `MuonTrap.cmd/3` says `:timeout` in its place
     * `:output` - the output in `:into`
     * `:stderr` - standard error with `capture_stderr: true`, else `nil`
-    * `:os_pid` - the process id that the program had
+    * `:os_pid` - the process id that the program had; `nil` if the memory limit of its cgroup had no room to
+      start it
     * `:timed_out` - whether it was stopped because of its `:timeout`
     * `:oom_killed` - whether the kernel killed a process of the tree because the memory of its cgroup ran out,
       the program or another one. Always `false` without a cgroup
@@ -49,7 +50,7 @@ defmodule MuonTrap.Result do
           exit_status: 0..255,
           output: Collectable.t(),
           stderr: binary() | nil,
-          os_pid: pos_integer(),
+          os_pid: pos_integer() | nil,
           timed_out: boolean(),
           oom_killed: boolean(),
           survivors: [pos_integer()],

@@ -123,7 +123,7 @@ defmodule MuonTrap.CgroupTest do
   end
 
   test "paths that lead elsewhere are refused" do
-    for path <- ["..", "a/../b", "/a", "", "a//b", ".", "a\0b"],
+    for path <- ["..", "a/../b", "/../a", "", "a//b", ".", "a\0b"],
         option <- [:cgroup_path, :cgroup_base] do
       assert_raise ArgumentError, fn -> MuonTrap.cmd("true", [], [{option, path}]) end
     end

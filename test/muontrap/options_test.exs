@@ -40,9 +40,9 @@ defmodule MuonTrap.OptionsTest do
     {:no_new_privs, [{true, true}], [1]},
     {:input, [{"a", "a"}, {["a", ?b, [["c"]]], ["a", ?b, [["c"]]]}, {1..2, 1..2}],
      [nil, :a, [:a], [0x1F600], %{a: 1}, 5, ["a" | :b]]},
-    {:cgroup_base, [{"a/b", "a/b"}, {"...", "..."}, {:self, :self}],
-     ["", "/", "/a", "a/", "a//b", ".", "a/./b", "..", "a/..", "../a", "a\0b", :other, nil]},
-    {:cgroup_path, [{"a", "a"}], ["", "/a", "a/../b", "a\0", :self]}
+    {:cgroup_base, [{"a/b", "a/b"}, {"...", "..."}, {"/a/b/", "a/b"}, {:self, :self}],
+     ["", "/", "a//b", ".", "a/./b", "..", "a/..", "../a", "/../a", "a\0b", :other, nil]},
+    {:cgroup_path, [{"a", "a"}, {"/a", "a"}, {"a/", "a"}], ["", "a/../b", "a\0", :self]}
   ]
 
   @daemon [
@@ -57,7 +57,8 @@ defmodule MuonTrap.OptionsTest do
     {:logger_fun,
      [{{Function, :identity}, {Function, :identity, []}}, {{IO, :puts, [1]}, {IO, :puts, [1]}}],
      [{"IO", :puts}, :puts, {IO, :puts, 1}]},
-    {:stdin, [{:pipe, :pipe}, {:null, :null}], [:inherit, true]},
+    {:stdin, [{:pipe, :pipe}, {:null, :null}], [:open, :inherit, true]},
+    {:stderr, [{:inherit, :inherit}, {:null, :null}], [:pipe, nil]},
     {:ready, [{:notify, :notify}, {{:tcp, 80}, {:tcp, 80}}],
      [{:tcp, 0}, {:tcp, 65_536}, {:output, "x"}, {:fun, :f}, true]},
     {:start_timeout, [{1, 1}, {:infinity, :infinity}], [0, -1]}
@@ -66,12 +67,13 @@ defmodule MuonTrap.OptionsTest do
   @calls [
     {:timeout, [{1, 1}, {4_294_967_295, 4_294_967_295}, {:infinity, :infinity}],
      [0, -1, 1.5, "5", nil, 4_294_967_296]},
-    {:lines, [{1024, 1024}], [0, nil, true]}
+    {:lines, [{1024, 1024}], [0, nil, true]},
+    {:stdin, [{:open, :open}, {:null, :null}], [:pipe, "x", true]}
   ]
 
   for {kinds, table} <- [{@kinds, @common}, {[:daemon], @daemon}, {@kinds -- [:daemon], @calls}],
       {key, accepted, refused} <- table do
-    test "accepts what #{inspect(key)} is for, and says what is wrong with the rest" do
+    test "accepts what #{inspect(key)} is for in #{hd(kinds)}, and says what is wrong with the rest" do
       for kind <- unquote(kinds) do
         for {given, value} <- unquote(Macro.escape(accepted)) do
           assert validate!(kind, [{unquote(key), given}])[unquote(key)] == value
@@ -117,8 +119,9 @@ defmodule MuonTrap.OptionsTest do
   end
 
   describe "env" do
-    test "is any enumerable of pairs, nil unsets, the last value of a name counts" do
-      assert validate!(env: [{"A", "1"}, {"B", nil}, {"A", ""}]).env == [{"B", nil}, {"A", ""}]
+    test "is any enumerable of pairs, nil and an empty value unset, the last value of a name counts" do
+      assert validate!(env: [{"A", "1"}, {"B", nil}, {"A", "2"}]).env == [{"B", nil}, {"A", "2"}]
+      assert validate!(env: [{"A", "1"}, {"A", ""}]).env == [{"A", nil}]
       assert validate!(env: %{"A" => "é=\xFF"}).env == [{"A", "é=\xFF"}]
       assert validate!(env: Stream.map(["A"], &{&1, &1})).env == [{"A", "A"}]
     end
@@ -195,7 +198,7 @@ defmodule MuonTrap.OptionsTest do
         do:
           assert(
             refusal(:cmd, groups: [10, group]) =~
-              ~r/:groups .*got: #{Regex.escape(inspect(group))}$/
+              ~r/invalid :groups entry .*got: #{Regex.escape(inspect(group))}$/
           )
   end
 
@@ -247,7 +250,7 @@ defmodule MuonTrap.OptionsTest do
             cgroup_controllers: ["memory"],
             cgroup_sets: [{"a", "b", 1}]
           ] do
-        assert refusal(:cmd, [{key, value}]) =~ "needs :cgroup_base or :cgroup_path"
+        assert refusal(:cmd, [{key, value}]) =~ "requires a :cgroup_path or :cgroup_base"
         assert validate!([{key, value}, {:cgroup_path, "a"}]).cgroup_path == "a"
       end
 
@@ -266,11 +269,39 @@ defmodule MuonTrap.OptionsTest do
           run: [capture_stderr: true, capture_stderr_only: true],
           run: [capture_stderr: true, stderr_to_stdout: true],
           daemon: [stdin: :pipe, input: "x"],
+          run: [stdin: :open, input: "x"],
+          cmd: [use_stdio: false, stdin: :open],
+          daemon: [stderr: :null, log_stderr: :info],
+          daemon: [stderr: :null, stderr_to_stdout: true],
+          daemon: [stderr: :null, capture_stderr_only: true],
           daemon: [stderr_to_stdout: true, log_stderr: :info]
         ] do
       assert refusal(kind, opts) =~ ~r/cannot take .*, got: #{Regex.escape(inspect(opts))}$/
       for {key, value} <- opts, do: assert(validate!(kind, [{key, value}])[key] == value)
     end
+  end
+
+  test "takes options as a map" do
+    for kind <- @kinds, do: assert(Options.validate!(kind, "ls", [], %{cd: "/a"}).cd == "/a")
+  end
+
+  test "has a Daemon's input open, and that of a call empty, unless something else is said" do
+    assert %{stdin: :pipe, stderr: :inherit} = validate!(:daemon, [])
+    assert validate!(:daemon, input: "x").stdin == :null
+    for kind <- @kinds -- [:daemon], do: assert(validate!(kind, []).stdin == :null)
+  end
+
+  test "says what to write instead of a path that leads into a mounted hierarchy" do
+    for {path, instead} <- [
+          {"/sys/fs/cgroup/mine/a", ~S("mine/a")},
+          {"/sys/fs/cgroup/mine/", ~S("mine")}
+        ] do
+      message = refusal(:cmd, cgroup_path: path)
+      assert message =~ "relative to the mount point /sys/fs/cgroup, write #{instead} instead"
+      assert String.ends_with?(message, ", got: " <> inspect(path))
+    end
+
+    assert refusal(:daemon, cgroup_base: "/sys/fs/cgroup") =~ "name a group below it"
   end
 
   test "takes what System.cmd/3 takes together with use_stdio: false" do
@@ -307,7 +338,8 @@ defmodule MuonTrap.OptionsTest do
           {["ls", ["-l", ~c"-a"], []], inspect(~c"-a")},
           {["ls", ["a\0"], []], ~S(<<97, 0>>)},
           {["ls", [], [:cd]], "[:cd]"},
-          {["ls", [], %{cd: "/"}], inspect(%{cd: "/"})}
+          {["ls", [], %{"cd" => "/"}], ~S([{"cd", "/"}])},
+          {["ls", [], ~r/x/], inspect(~r/x/)}
         ],
         kind <- @kinds do
       message = refusal(fn -> apply(Options, :validate!, [kind | args]) end)

@@ -49,8 +49,8 @@ defmodule MuonTrap.Daemon.Launch do
   def start(options, ready) do
     {stdout, stderr} = Log.outputs(options)
     stdin = if options.stdin == :pipe or options.input, do: :pipe, else: :null
-    lines = {options.log_line_max, options.log_line_max}
-    more = [announce: true, lines: lines, env: Ready.env(ready, options.watchdog)]
+    lines = Log.lines(options)
+    more = [announce: true, lines: {lines, lines}, env: Ready.env(ready, options.watchdog)]
     Command.start(options, {stdin, stdout, stderr}, more)
   end
 

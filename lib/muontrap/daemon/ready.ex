@@ -6,6 +6,8 @@ defmodule MuonTrap.Daemon.Ready do
   # How a Daemon finds out that its program is ready. The functions are called by the Daemon and return
   # a state that is `:ready` when it is.
 
+  alias MuonTrap.Daemon.Text
+
   @poll_ms 20
   @connect_ms 1_000
 
@@ -97,7 +99,7 @@ defmodule MuonTrap.Daemon.Ready do
   @doc "The program wrote these lines."
   @spec lines(t(), [binary()]) :: t()
   def lines({:output, regex} = ready, lines),
-    do: if(Enum.any?(lines, &Regex.match?(regex, &1)), do: :ready, else: ready)
+    do: if(Enum.any?(lines, &Regex.match?(regex, Text.repair(&1))), do: :ready, else: ready)
 
   def lines(ready, _lines), do: ready
 

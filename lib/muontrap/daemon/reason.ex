@@ -8,8 +8,8 @@ defmodule MuonTrap.Daemon.Reason do
   alias MuonTrap.{Command, Error, Options}
 
   @doc "The reason, `ready?` being whether the program was ready before."
-  @spec of(Command.terminal(), boolean(), Options.t()) :: term()
-  def of({:ended, outcome}, ready?, options) do
+  @spec of(Command.terminal(), boolean(), Options.t(), Command.t()) :: term()
+  def of({:ended, outcome}, ready?, options, _command) do
     status = Command.exit_status(outcome.status)
 
     cond do
@@ -35,8 +35,10 @@ defmodule MuonTrap.Daemon.Reason do
     end
   end
 
-  def of({:failed, failure}, _ready?, _options), do: Command.error(failure)
-  def of({:lost, failure, _survivors}, _ready?, _options), do: Command.error(failure)
+  def of({:failed, failure}, _ready?, _options, command),
+    do: Command.start_error(command, failure)
+
+  def of({:lost, failure, _survivors}, _ready?, _options, _command), do: Command.error(failure)
 
   defp hint(%{oom_killed: true}, status),
     do: "the kernel killed it for its memory, exit status #{status}"

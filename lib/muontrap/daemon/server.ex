@@ -12,16 +12,22 @@ defmodule MuonTrap.Daemon.Server do
   use GenServer
 
   alias MuonTrap.{Command, Error, Input, Nif}
-  alias MuonTrap.Daemon.{Launch, Notify, Output, Ready, Reason, Statistics, Stdin}
+  alias MuonTrap.Daemon.{Launch, Log, Notify, Output, Ready, Reason, Statistics, Stdin}
 
   import MuonTrap.Command, only: [is_terminal: 1]
 
   @margin_ms Launch.margin_ms()
+  # How long a Daemon is there at the least: whoever has started a program that ends at once gets answers for a
+  # moment. For longer, but not for ever, while the starter has something to do and has not come to asking.
+  @least_life_ms 10
+  @least_life_of_asked_ms 200
   # How much longer than its grace a program may ask to stop for; a supervisor waits that long.
   @extension_ms 9_000
 
   # options: without what must not show in a crash report.
   # phase: :waiting for wait_for, :starting, :running, :over
+  # os_pid: of the program, also when it has ended
+  # since_ms: when it ran first
   # starting?: whether start_link/3 waits for init/1
   # logging?: whether a message tells to go on logging
   defstruct [
@@ -34,6 +40,8 @@ defmodule MuonTrap.Daemon.Server do
     :timer,
     :watchdog,
     :notify,
+    :os_pid,
+    :since_ms,
     ready: :ready,
     phase: :waiting,
     starting?: false,
@@ -43,6 +51,7 @@ defmodule MuonTrap.Daemon.Server do
   @impl GenServer
   def init(options) do
     Process.flag(:trap_exit, true)
+    Log.put_metadata(options)
 
     state = %__MODULE__{
       options: options,
@@ -109,7 +118,7 @@ defmodule MuonTrap.Daemon.Server do
   defp hide_message(message), do: message
 
   @impl GenServer
-  def handle_call(:os_pid, _from, state), do: {:reply, info(state).os_pid, state}
+  def handle_call(:os_pid, _from, state), do: {:reply, state.os_pid || :error, state}
 
   def handle_call(:info, _from, state),
     do: {:reply, {info(state), state.command && state.command.cgroup}, state}
@@ -167,6 +176,12 @@ defmodule MuonTrap.Daemon.Server do
 
   def handle_info({:timeout, timer, :start_timeout}, %{timer: timer} = state),
     do: {:stop, %Error{step: :start_timeout, subject: subject(state), reason: :timeout}, state}
+
+  def handle_info({:timeout, timer, {:over, reason}}, %{timer: timer} = state) do
+    if now_ms() < state.since_ms + @least_life_of_asked_ms and busy?(Launch.parent()),
+      do: {:noreply, %{state | timer: start_timer(@least_life_ms, {:over, reason})}},
+      else: {:stop, reason, state}
+  end
 
   def handle_info({:timeout, timer, :watchdog}, %{watchdog: timer} = state),
     do: {:stop, missed(state), state}
@@ -248,8 +263,10 @@ defmodule MuonTrap.Daemon.Server do
     end
   end
 
-  defp event({:started, _pid}, state),
-    do: {:noreply, %{state | phase: :running, ready: Ready.started(state.ready)}}
+  defp event({:started, pid}, state) do
+    state = %{state | phase: :running, os_pid: pid, since_ms: now_ms()}
+    {:noreply, %{state | ready: Ready.started(state.ready)}}
+  end
 
   # What is taken while somebody waits for the start is logged by `await/1`, or after it.
   defp event({stream, lines, bytes}, %{starting?: true} = state)
@@ -287,8 +304,22 @@ defmodule MuonTrap.Daemon.Server do
   defp event(terminal, state) when is_terminal(terminal) do
     Command.report(state.command, terminal)
     state = over(state)
-    {:stop, Reason.of(terminal, state.ready == :ready, state.options), state}
+    Log.ended(state.output.log, terminal)
+    reason = Reason.of(terminal, state.ready == :ready, state.options, state.command)
+
+    case least_life_left(state) do
+      0 -> {:stop, reason, state}
+      left_ms -> {:noreply, %{state | timer: start_timer(left_ms, {:over, reason})}}
+    end
   end
+
+  # Nobody has the Daemon yet whose start is not over, or has failed.
+  defp least_life_left(%{starting?: starting?, since_ms: since_ms})
+       when starting? or since_ms == nil,
+       do: 0
+
+  defp least_life_left(%{since_ms: since_ms}),
+    do: max(since_ms + @least_life_ms - now_ms(), 0)
 
   # Who waits for these lines hears of them before a logger does, which may be slow.
   defp take(state, stream, lines, bytes) do
@@ -323,7 +354,8 @@ defmodule MuonTrap.Daemon.Server do
   defp over(state) do
     Input.close(state.input)
     {_acknowledged, state} = log_slice(state, :all)
-    %{state | phase: :over, input: nil}
+    for timer <- [state.timer, state.watchdog], timer, do: :erlang.cancel_timer(timer)
+    %{state | phase: :over, input: nil, timer: nil, watchdog: nil}
   end
 
   # The program has told something of itself. The socket is read until the program has ended: programs go on to
@@ -373,6 +405,11 @@ defmodule MuonTrap.Daemon.Server do
   end
 
   defp ready(state, ready), do: %{state | ready: ready}
+
+  defp busy?(pid) when node(pid) == node(),
+    do: Process.info(pid, :status) in [{:status, :running}, {:status, :runnable}]
+
+  defp busy?(_none_or_elsewhere), do: false
 
   # What the program says while it stops is logged as well.
   defp stop(%{command: command, notify: notify} = state) do

@@ -16,7 +16,7 @@ defmodule MuonTrap.Daemon.Stdin do
 
   @type t :: %__MODULE__{waiting: binary(), state: :open | :closing | :closed}
 
-  @doc "The input of a program, closed from the start unless it was asked for."
+  @doc "The input of a program that has one to write to, or not."
   @spec new(:pipe | :null) :: t()
   def new(:pipe), do: %__MODULE__{}
   def new(:null), do: %__MODULE__{state: :closed}

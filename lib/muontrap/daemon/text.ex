@@ -6,7 +6,9 @@ defmodule MuonTrap.Daemon.Text do
 
   @doc "Replaces each run of bytes that are not UTF-8 by U+FFFD."
   @spec repair(binary()) :: String.t()
-  def repair(bytes) do
+  def repair(bytes), do: if(String.valid?(bytes), do: bytes, else: repair_chunks(bytes))
+
+  defp repair_chunks(bytes) do
     bytes
     |> String.chunk(:valid)
     |> Enum.map_join(&if(String.valid?(&1), do: &1, else: "\uFFFD"))

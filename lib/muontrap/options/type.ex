@@ -102,7 +102,8 @@ defmodule MuonTrap.Options.Type do
   def describe(:absolute_path), do: "an absolute path without NUL bytes"
 
   def describe(:cgroup_path),
-    do: "a relative path without NUL bytes and without empty, \".\" or \"..\" components"
+    do:
+      "a path relative to the mount point, without NUL bytes and without empty, \".\" or \"..\" components"
 
   def describe(:cgroup_base), do: describe(:cgroup_path) <> ", or :self"
   def describe(:cgroup_controllers), do: "a list of controller names without \"/\" and NUL"
@@ -155,7 +156,7 @@ defmodule MuonTrap.Options.Type do
 
   def cast(:cgroup_base, :self), do: {:ok, :self}
   def cast(:cgroup_base, value), do: cast(:cgroup_path, value)
-  def cast(:cgroup_path, value), do: ok_if(cgroup_path?(value), value)
+  def cast(:cgroup_path, value), do: cast_cgroup_path(value)
 
   def cast(:cgroup_controllers, value) when is_list(value),
     do: cast_list(value, &ok_if(path_component?(&1), &1))
@@ -231,7 +232,11 @@ defmodule MuonTrap.Options.Type do
 
   defp cast_env_pair({name, value} = pair) do
     name? = string?(name) and name != "" and :binary.match(name, "=") == :nomatch
-    ok_if(name? and (value == nil or string?(value)), pair)
+
+    # An empty value unsets in `System.cmd/3`: it is the charlist [] there, which open_port/2 takes for false, from
+    # OTP 21 to 29.
+    value = if value == "", do: nil, else: value
+    if name? and (value == nil or string?(value)), do: {:ok, {name, value}}, else: {:error, pair}
   end
 
   defp cast_env_pair(other), do: {:error, other}
@@ -295,9 +300,16 @@ defmodule MuonTrap.Options.Type do
     end
   end
 
-  defp cgroup_path?(value) do
-    is_binary(value) and value |> String.split("/") |> Enum.all?(&path_component?/1)
+  # Upstream joins it to the mount point, where a slash more on either side changes nothing.
+  defp cast_cgroup_path(value) when is_binary(value) do
+    path = value |> String.trim_leading("/") |> String.trim_trailing("/")
+
+    if path |> String.split("/") |> Enum.all?(&path_component?/1),
+      do: {:ok, path},
+      else: {:error, value}
   end
+
+  defp cast_cgroup_path(value), do: {:error, value}
 
   defp path_component?(value), do: string?(value) and path_name?(value)
 

@@ -17,6 +17,9 @@ use nix::errno::Errno;
 use crate::failure::Step;
 use crate::rights;
 
+/// Runs what the kernel does not know how to execute.
+pub(crate) const SHELL: &CStr = c"/bin/sh";
+
 /// What the child does, made by the parent. The pointers are valid until the child has gone its way.
 #[derive(Debug)]
 pub struct Plan {
@@ -46,6 +49,8 @@ pub struct Plan {
     pub(crate) no_new_privs: bool,
     pub(crate) program: CString,
     pub(crate) argv: Vec<*const c_char>,
+    /// What [`SHELL`] is given if the program is a script that does not say what runs it.
+    pub(crate) script_argv: Vec<*const c_char>,
     pub(crate) envp: Vec<*const c_char>,
 }
 
@@ -131,7 +136,13 @@ pub(crate) fn run(plan: &Plan, progress: &mut Progress) -> Result<(), Errno> {
     // SAFETY: execve(2) reads the path and two arrays of strings that end in null. The plan's maker
     // promises that the pointers are valid.
     unsafe { libc::execve(plan.program.as_ptr(), argv, envp) };
-    Err(Errno::last())
+    let errno = Errno::last();
+    if errno == Errno::ENOEXEC {
+        // As execvp(3) does it. What is said of a failure is what was said of the program itself.
+        // SAFETY: as above.
+        unsafe { libc::execve(SHELL.as_ptr(), plan.script_argv.as_ptr(), envp) };
+    }
+    Err(errno)
 }
 
 impl Plan {

@@ -19,6 +19,12 @@ const CONTINUED_MARK: &[u8] = b"[...] ";
 pub enum Mode {
     /// What `\n` ends, whole and untouched however long it is, as in `System.cmd/3`.
     Raw,
+    /// What `\n` or `\r\n` ends, untouched. One of more than `max` bytes, which are 4 at least, comes in pieces of at
+    /// most that, cut between characters where they are such.
+    Bytes {
+        /// The longest piece.
+        max: usize,
+    },
     /// For logs.
     ///
     /// * A line ends with `\n` or `\r\n` (or more than one `\r` before the `\n`). A `\r` without `\n`, as progress
@@ -88,10 +94,7 @@ impl Lines {
             return None;
         }
         let rest = take(&mut self.rest);
-        Some(match self.mode {
-            Mode::Raw => rest,
-            Mode::Text { .. } => self.finished(rest),
-        })
+        Some(self.finished(rest))
     }
 
     /// Whole lines, each with its `\n`. One look at all of them is much cheaper than one at each, and mostly all
@@ -100,11 +103,11 @@ impl Lines {
         let text = &chunk[range.clone()];
         let simple = match self.mode {
             Mode::Raw => true,
+            Mode::Bytes { max } => memchr(b'\r', text).is_none() && are_short(text, max),
             Mode::Text { max } => {
                 memchr(b'\r', text).is_none()
                     && std::str::from_utf8(text).is_ok()
-                    && (text.len() <= max
-                        || text.split(|&byte| byte == b'\n').all(|line| line.len() <= max))
+                    && are_short(text, max)
             }
         };
         let mut start = range.start;
@@ -121,9 +124,11 @@ impl Lines {
 
     /// The end of a line, which a `\n` follows.
     fn end(&mut self, chunk: &[u8], range: Range<usize>, lines: &mut Vec<Line>) {
-        let Mode::Text { .. } = self.mode else {
-            return lines.push(self.joined(chunk, range));
-        };
+        match self.mode {
+            Mode::Raw => return lines.push(self.joined(chunk, range)),
+            Mode::Bytes { max } => return self.end_bytes(chunk, range, max, lines),
+            Mode::Text { .. } => (),
+        }
         if self.rest.is_empty() && range.is_empty() {
             if self.cr != Return::Ended {
                 lines.push(Line::Of(range));
@@ -140,6 +145,28 @@ impl Lines {
         self.cr = Return::None;
     }
 
+    fn end_bytes(
+        &mut self,
+        chunk: &[u8],
+        mut range: Range<usize>,
+        max: usize,
+        lines: &mut Vec<Line>,
+    ) {
+        if self.rest.is_empty() && range.len() <= max {
+            range.end -= usize::from(chunk[range.clone()].ends_with(b"\r"));
+            return lines.push(Line::Of(range));
+        }
+        self.keep(&chunk[range], lines);
+        let mut rest = take(&mut self.rest);
+        if rest.ends_with(b"\r") {
+            rest.pop();
+        }
+        // All of the line has come in pieces if nothing but its end is left.
+        if !rest.is_empty() || !take(&mut self.continued) {
+            lines.push(Line::Own(self.finished(rest)));
+        }
+    }
+
     fn is_plain(&self, text: &[u8]) -> bool {
         let Mode::Text { max } = self.mode else { return true };
         text.len() <= max && memchr(b'\r', text).is_none() && std::str::from_utf8(text).is_ok()
@@ -149,6 +176,7 @@ impl Lines {
     fn begin(&mut self, chunk: &[u8], range: Range<usize>, lines: &mut Vec<Line>) {
         match self.mode {
             Mode::Raw => self.rest.extend_from_slice(&chunk[range]),
+            Mode::Bytes { .. } => self.keep(&chunk[range], lines),
             Mode::Text { .. } => self.text(chunk, range, lines),
         }
     }
@@ -182,12 +210,14 @@ impl Lines {
     /// Text without any end of a line.
     fn keep(&mut self, text: &[u8], lines: &mut Vec<Line>) {
         self.rest.extend_from_slice(text);
-        let Mode::Text { max } = self.mode else { return };
+        let (Mode::Text { max } | Mode::Bytes { max }) = self.mode else { return };
         while self.rest.len() > max {
             let later = self.rest.split_off(max - split_character(&self.rest[..max]));
             let piece = std::mem::replace(&mut self.rest, later);
             let mut piece = self.finished(piece);
-            piece.extend_from_slice(CUT_MARK);
+            if let Mode::Text { .. } = self.mode {
+                piece.extend_from_slice(CUT_MARK);
+            }
             lines.push(Line::Own(piece));
             self.continued = true;
         }
@@ -195,12 +225,21 @@ impl Lines {
 
     /// A line as it is handed out. The next one begins anew.
     fn finished(&mut self, text: Vec<u8>) -> Vec<u8> {
+        let Mode::Text { .. } = self.mode else {
+            self.continued = false;
+            return text;
+        };
         let text = match std::str::from_utf8(&text) {
             Ok(_) => text,
             Err(_) => String::from_utf8_lossy(&text).into_owned().into_bytes(),
         };
         if take(&mut self.continued) { [CONTINUED_MARK, &text].concat() } else { text }
     }
+}
+
+/// Whether none of the lines is longer.
+fn are_short(text: &[u8], max: usize) -> bool {
+    text.len() <= max || text.split(|&byte| byte == b'\n').all(|line| line.len() <= max)
 }
 
 /// How many of the last bytes begin a character that needs more. To cut before them is right even if it never

@@ -65,6 +65,8 @@ impl<'a> Program<'a> {
         };
         let mut argv = vec![arg0.as_ptr()];
         argv.extend(spec.args.pointers().ok_or_else(garbage)?);
+        let mut script_argv = vec![child::SHELL.as_ptr(), program.as_ptr()];
+        script_argv.extend_from_slice(&argv[1..]);
         let identity = &spec.identity;
         let mut plan = Plan {
             parent: nix::unistd::getpid().as_raw(),
@@ -90,6 +92,7 @@ impl<'a> Program<'a> {
             no_new_privs: spec.limits.no_new_privs,
             program,
             argv,
+            script_argv,
             envp: spec.env.pointers().ok_or_else(garbage)?,
         };
         plan.apart = must_stand_apart(&plan);

@@ -18,5 +18,5 @@ rustler::atoms! {
     program, arg0, env, clear_env, cd, stdio, stop_signal, grace_ms, linger, lines, raw, uid, gid, groups, umask,
     nice, rlimits, oom_score_adj, no_new_privs, settings, path, version, key, file,
     value, announce,
-    logger, log,
+    logger, log, bytes,
 }

@@ -103,6 +103,8 @@ fn lines(term: Term<'_>) -> NifResult<[Option<Mode>; 2]> {
             Ok(None)
         } else if atoms::raw() == term {
             Ok(Some(Mode::Raw))
+        } else if let Ok((kind, max)) = term.decode::<(Atom, usize)>() {
+            if kind == atoms::bytes() { Ok(Some(Mode::Bytes { max })) } else { Err(Error::BadArg) }
         } else {
             Ok(Some(Mode::Text { max: term.decode()? }))
         }

@@ -4,6 +4,7 @@
 defmodule MuonTrap.Cgroup.LimitsTest do
   use MuonTrap.Case
 
+  import ExUnit.CaptureLog
   import MuonTrap.Cgroups
   import MuonTrap.Trees, only: [program: 1]
 
@@ -30,6 +31,35 @@ defmodule MuonTrap.Cgroup.LimitsTest do
     end
   rescue
     Error -> %{memory_max: bytes}
+  end
+
+  test "a limit without room for the program ends it, and is named" do
+    if offers?(["memory"]) do
+      for limit <- ["8192", "0"] do
+        opts = [
+          cgroup_controllers: ["memory"],
+          cgroup_path: path("tiny"),
+          cgroup_sets: [{"memory", "memory.limit_in_bytes", limit}]
+        ]
+
+        log = capture_log(fn -> assert {"", 137} = MuonTrap.cmd("echo", ["hello"], opts) end)
+        assert log =~ ~r/the memory limit of its cgroup .*memory\.\w+ is #{limit} bytes/
+
+        result = MuonTrap.run("echo", ["hello"], opts)
+        assert %{oom_killed: true, os_pid: nil, status: {:signaled, :sigkill}} = result
+        assert MuonTrap.list() == []
+
+        Process.flag(:trap_exit, true)
+        {:error, error} = MuonTrap.Daemon.start_link("echo", ["hello"], opts)
+        assert Exception.message(error) =~ "is #{limit} bytes"
+        assert_receive {:EXIT, _daemon, {:shutdown, ^error}}
+      end
+
+      # What is too much for any program says so as ever.
+      opts = [cgroup_base: base(), cgroup: memory(64 * 1024 * 1024)]
+      long = String.duplicate("a", 200_000)
+      assert_raise ErlangError, ~r/:e2big/, fn -> MuonTrap.cmd("echo", [long], opts) end
+    end
   end
 
   test "a program that takes 200 MB under a limit of 64 MB is killed and reported" do

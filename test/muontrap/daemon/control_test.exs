@@ -74,10 +74,25 @@ defmodule MuonTrap.Daemon.ControlTest do
       assert lines() == Enum.map(1..50_000, &"#{&1}")
     end
 
-    test "has no input to write to unless asked for" do
-      {:ok, pid} = Daemon.start_link("sleep", ["1000"])
-      assert Daemon.write(pid, "x") == {:error, :epipe}
+    test "leaves the input open, and writes nothing unless asked to" do
+      {:ok, pid} = Daemon.start_link("cat", [], logger_fun: to_self())
+      os_pid = Daemon.os_pid(pid)
+      # It has come to wait for what is not there, and does not end.
+      await(fn -> File.read!("/proc/#{os_pid}/wchan") =~ "pipe" or sleeping?(os_pid) end)
+      assert Daemon.write(pid, "one\n") == :ok
+      assert_receive {:line, "one"}
       GenServer.stop(pid)
+    end
+
+    test "has no input to write to where it is /dev/null or given" do
+      for opts <- [[stdin: :null], [input: Stream.cycle(["x"])]] do
+        {:ok, pid} = Daemon.start_link("sleep", ["1000"], opts)
+        assert Daemon.write(pid, "x") == {:error, :epipe}
+        GenServer.stop(pid)
+      end
+
+      {:ok, pid} = Daemon.start_link("cat", [], stdin: :null)
+      assert stopped(pid) == :normal
     end
 
     test "feeds input:" do
@@ -105,7 +120,16 @@ defmodule MuonTrap.Daemon.ControlTest do
       {:ok, pid} = Daemon.start_link("sleep", ["1000"])
       assert Daemon.cgroup_path(pid) == nil
       assert Daemon.cgroup_config(pid) == %{}
-      assert Daemon.cgget(pid, "pids.max") == {:error, :enoent}
+
+      for result <- [
+            Daemon.cgget(pid, "pids.max"),
+            Daemon.cgget(pid, "pids", "pids.max"),
+            Daemon.cgset(pid, "pids.max", "1"),
+            Daemon.cgset(pid, "pids", "pids.max", "1")
+          ] do
+        assert result == {:error, :no_cgroup}
+      end
+
       GenServer.stop(pid)
 
       if Cgroups.offers?(["pids"]) do
@@ -121,4 +145,6 @@ defmodule MuonTrap.Daemon.ControlTest do
       end
     end
   end
+
+  defp sleeping?(os_pid), do: File.read!("/proc/#{os_pid}/stat") =~ ") S "
 end

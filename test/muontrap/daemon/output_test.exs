@@ -101,9 +101,75 @@ defmodule MuonTrap.Daemon.OutputTest do
       {:ok, pid} = Daemon.start_link("sleep", ["1000"])
       os_pid = Daemon.os_pid(pid)
 
-      assert for(fd <- 0..2, do: File.read_link!("/proc/#{os_pid}/fd/#{fd}")) ==
-               List.duplicate("/dev/null", 3)
+      assert stream(os_pid, 0) =~ "pipe:"
+      assert stream(os_pid, 1) == "/dev/null"
+      # Opened anew where that is possible, and the same in any case.
+      assert stream(os_pid, 2) == File.read_link!("/proc/self/fd/2")
+      GenServer.stop(pid)
 
+      {:ok, pid} = Daemon.start_link("sleep", ["1000"], stdin: :null, stderr: :null)
+      os_pid = Daemon.os_pid(pid)
+      assert for(fd <- 0..2, do: stream(os_pid, fd)) == List.duplicate("/dev/null", 3)
+      GenServer.stop(pid)
+    end
+
+    test "of standard error alone is counted though nobody logs it" do
+      script = "echo out; echo error >&2; sleep 1000"
+      {:ok, pid} = Daemon.start_link("sh", ["-c", script], capture_stderr_only: true)
+
+      await(fn ->
+        match?(%{stdout_bytes: 0, output_byte_count: 6}, Daemon.statistics(pid))
+      end)
+
+      GenServer.stop(pid)
+    end
+
+    test "comes to a logger_fun and a log_transform as the bytes that it is" do
+      script = ~S(printf 'a\377b\r\n10%%\r20%%\n\303\251')
+      bytes = ["a\xFFb", "10%\r20%", "é"]
+      {:ok, pid} = Daemon.start_link("sh", ["-c", script], logger_fun: to_self())
+      assert stopped(pid) == :normal
+      assert lines() == bytes
+
+      test = self()
+
+      transform = fn line ->
+        send(test, {:line, line})
+        "hidden"
+      end
+
+      log =
+        capture_log([format: "$message\n"], fn ->
+          opts = [log_output: :info, log_transform: transform]
+          {:ok, pid} = Daemon.start_link("sh", ["-c", script], opts)
+          assert stopped(pid) == :normal
+        end)
+
+      assert lines() == bytes
+      assert log =~ "sh: hidden\nsh: hidden\nsh: hidden\n"
+
+      log =
+        capture_log([format: "$message\n"], fn ->
+          {:ok, pid} = Daemon.start_link("sh", ["-c", script], log_output: :info)
+          assert stopped(pid) == :normal
+        end)
+
+      assert log =~ "sh: a\uFFFDb\nsh: 10%\nsh: 20%\nsh: é\n"
+    end
+
+    test "comes in pieces where a line is too long for a logger_fun" do
+      opts = [logger_fun: to_self(), log_line_max: 16]
+      {:ok, pid} = Daemon.start_link("printf", ["%040d\\n1\\n", "7"], opts)
+      assert stopped(pid) == :normal
+      zeros = &String.duplicate("0", &1)
+      assert lines() == [zeros.(16), zeros.(16), zeros.(7) <> "7", "1"]
+    end
+
+    test "that is no text may still tell of readiness" do
+      script = ~S(printf '\377 ready\n'; exec sleep 1000)
+      opts = [ready: {:output, ~r/^. ready$/u}, logger_fun: to_self()]
+      {:ok, pid} = Daemon.start_link("sh", ["-c", script], opts)
+      assert_receive {:line, "\xFF ready"}
       GenServer.stop(pid)
     end
 
@@ -172,6 +238,8 @@ defmodule MuonTrap.Daemon.OutputTest do
       assert stopped(pid) == :killed
     end
   end
+
+  defp stream(os_pid, fd), do: File.read_link!("/proc/#{os_pid}/fd/#{fd}")
 
   def tell(line, pid), do: send(pid, {:line, line})
 end

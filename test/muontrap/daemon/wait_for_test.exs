@@ -24,7 +24,7 @@ defmodule MuonTrap.Daemon.WaitForTest do
 
       {:ok, pid} = Daemon.start_link("echo", ["hello"], wait_for: wait, logger_fun: to_self())
       assert_receive {:waiting, task}
-      assert Daemon.os_pid(pid) == nil
+      assert Daemon.os_pid(pid) == :error
       assert Daemon.signal(pid, :sigterm) == {:error, :esrch}
       assert %{os_pid: nil, output_byte_count: 0} = Daemon.statistics(pid)
       send(task, :go_on)

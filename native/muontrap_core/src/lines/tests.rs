@@ -235,13 +235,45 @@ fn are_what_lies_between_newlines_when_raw() {
     }
 }
 
+#[test]
+fn are_untouched_and_not_too_long_as_bytes() {
+    let cases: [(&[u8], &[&[u8]]); 7] = [
+        (b"a\r\n\rb\xFF\n\n\r\nc\r", &[b"a", b"\rb\xFF", b"", b"", b"c\r"]),
+        (b"abcd\nefgh\r\ni", &[b"abcd", b"efgh", b"i"]),
+        (b"abcdefghi\n", &[b"abcd", b"efgh", b"i"]),
+        (b"abcdefgh\r\nx", &[b"abcd", b"efgh", b"x"]),
+        ("abcé\n".as_bytes(), &[b"abc", "é".as_bytes()]),
+        (b"\xFF\xFF\xFF\xFF\xFF\n", &[b"\xFF\xFF\xFF\xFF", b"\xFF"]),
+        (b"abcd\r", &[b"abcd", b"\r"]),
+    ];
+    for (bytes, expected) in cases {
+        assert_eq!(lines(Mode::Bytes { max: 4 }, &[bytes]), expected, "{bytes:?}");
+    }
+    let mut random = Random::new();
+    for _ in 0..STREAMS {
+        let bytes = random.stream(&BYTES);
+        let mut expected: Vec<&[u8]> = bytes.split(|&byte| byte == b'\n').collect();
+        let last = expected.pop().filter(|last| !last.is_empty());
+        let ended = expected.iter().map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+        let expected: Vec<&[u8]> = ended.chain(last).collect();
+        assert_eq!(lines(Mode::Bytes { max: 100 }, &random.chunks(&bytes)), expected, "{bytes:?}");
+    }
+}
+
 /// However they are cut, and one byte at a time.
 #[test]
 fn depend_on_the_bytes_alone() {
     let mut random = Random::new();
     for _ in 0..STREAMS {
         let bytes = random.stream(&BYTES);
-        let modes = [Mode::Raw, Mode::Text { max: 4 }, Mode::Text { max: 7 }, TEXT];
+        let modes = [
+            Mode::Raw,
+            Mode::Bytes { max: 4 },
+            Mode::Bytes { max: 7 },
+            Mode::Text { max: 4 },
+            Mode::Text { max: 7 },
+            TEXT,
+        ];
         let mode = modes[random.below(modes.len())];
         let bytewise: Vec<&[u8]> = bytes.chunks(1).collect();
         let expected = lines(mode, &bytewise);

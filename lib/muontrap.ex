@@ -7,7 +7,8 @@ defmodule MuonTrap do
 
   `cmd/3` is `System.cmd/3` that contains what it runs: when it returns, and when the calling process or
   the VM ends before in any way, the program and everything it started is gone. Neither root nor cgroups
-  are needed for that. `run/3` is the same with a structured result.
+  are needed for that. `run/3` is the same with a structured result, `stream!/3` hands out the output as it comes, and
+  `pipe!/4` joins programs to pipelines. `cmd!/3` and `run!/3` raise what is no success.
   """
 
   alias MuonTrap.{Collect, Defaults, Nif, Options, Result}
@@ -97,6 +98,184 @@ defmodule MuonTrap do
   @spec run(binary(), [binary()], keyword() | map()) :: Result.t()
   def run(command, args, opts \\ []),
     do: Collect.run(Options.validate!(:run, command, args, opts))
+
+  @doc """
+  Runs a program as `cmd/3` does, returns its output, and raises unless it exits with 0.
+
+  Arguments, options and guarantees are those of `cmd/3`, and it blocks as long. Standard error is passed on to that
+  of the VM, piece by piece, and the end of it is in the message of what is raised; with `:stderr_to_stdout`,
+  `:capture_stderr_only` or `use_stdio: false` it goes where they say.
+
+  ## Errors
+
+  Those of `cmd/3`, and
+
+    * `MuonTrap.ExitError` - another status than 0, a signal, or the end of `:timeout`
+
+  ## Examples
+
+      iex> MuonTrap.cmd!("echo", ["hello"])
+      "hello\\n"
+  """
+  @spec cmd!(binary(), [binary()], keyword() | map()) :: Collectable.t()
+  def cmd!(command, args, opts \\ []),
+    do: Collect.run!(Options.validate!(:cmd, command, args, opts)).output
+
+  @doc """
+  Runs a program as `run/3` does, and raises unless it exits with 0.
+
+  Arguments, options and guarantees are those of `run/3`, and it blocks as long. Standard error is treated as by
+  `cmd!/3`, and collected with `:capture_stderr`.
+
+  ## Errors
+
+  Those of `cmd!/3`.
+
+  ## Examples
+
+      iex> MuonTrap.run!("sh", ["-c", "echo hello"]).status
+      {:exited, 0}
+  """
+  @spec run!(binary(), [binary()], keyword() | map()) :: Result.t()
+  def run!(command, args, opts \\ []),
+    do: Collect.run!(Options.validate!(:run, command, args, opts))
+
+  @doc """
+  Runs a line of shell as `System.shell/2` does, contained.
+
+  The line is run by `/bin/sh -c`. Options, return value, errors and guarantees are those of `cmd/3`, and it blocks as
+  long. Standard input is `/dev/null` unless `:input` or `:stdin` say something else; `:close_stdin` is accepted for
+  `System.shell/2`, without effect.
+
+  Put nothing into the line that comes from elsewhere: hand it over in `:env`, and write `"$NAME"`.
+
+  ## Examples
+
+      iex> MuonTrap.shell("echo one; echo two >&2", stderr_to_stdout: true)
+      {"one\\ntwo\\n", 0}
+
+      iex> MuonTrap.shell(~S(echo "$WHO"), env: [{"WHO", "$(reboot)"}])
+      {"$(reboot)\\n", 0}
+  """
+  @spec shell(binary(), keyword() | map()) :: {Collectable.t(), 0..255 | :timeout}
+  def shell(line, opts \\ []),
+    do: cmd("/bin/sh", ["-c", line], Enum.reject(opts, &match?({:close_stdin, _}, &1)))
+
+  @doc """
+  Returns the output of a program as a lazy enumerable, which raises at its end unless the program exits with 0.
+
+  Nothing is started before it is enumerated; `MuonTrap.Stream` says what an enumeration does, and where. Elements
+  are binaries as they come, with `:lines` whole lines, with `:capture_stderr` tagged: `{:stdout, bytes}` and
+  `{:stderr, bytes}`. Without it standard error is passed on to that of the VM, and its end is in the message of what
+  is raised.
+
+  ## Options
+
+  #{Options.docs(:stream)}
+  ## Errors
+
+    * `ArgumentError` - an argument or option that makes no sense; at once
+    * what `cmd/3` raises for a program that cannot be started - when it is enumerated
+    * `MuonTrap.ExitError` - after the last element: another status than 0, a signal, or the end of `:timeout`
+
+  ## Examples
+
+      iex> MuonTrap.stream!("sh", ["-c", "echo one; echo two"], lines: 1024) |> Enum.to_list()
+      ["one", "two"]
+
+      iex> MuonTrap.stream!("yes", [], lines: 1024) |> Enum.take(2)
+      ["y", "y"]
+  """
+  @spec stream!(binary(), [binary()], keyword() | map()) :: MuonTrap.Stream.t()
+  def stream!(command, args, opts \\ []),
+    do: MuonTrap.Stream.new(Options.validate!(:stream, command, args, opts), :raise)
+
+  @doc """
+  Returns the output of a program as `stream!/3` does, with its result as the last element: `{:exit, result}`.
+
+  However the program ends, that is no error; the `MuonTrap.Result` says how. Standard error is that of the VM unless
+  an option takes it.
+
+  ## Options
+
+  Those of `stream!/3`.
+
+  ## Errors
+
+  Those of `stream!/3`, without `MuonTrap.ExitError`.
+
+  ## Examples
+
+      iex> [line, {:exit, result}] =
+      ...>   MuonTrap.stream("sh", ["-c", "echo one; exit 3"], lines: 1024) |> Enum.to_list()
+      iex> {line, result.status}
+      {"one", {:exited, 3}}
+  """
+  @spec stream(binary(), [binary()], keyword() | map()) :: MuonTrap.Stream.t()
+  def stream(command, args, opts \\ []),
+    do: MuonTrap.Stream.new(Options.validate!(:stream, command, args, opts), :result)
+
+  @doc """
+  Returns the output of a program that reads an enumerable: a filter, to be used in a pipeline.
+
+  As `stream!/3` with `:input`: the enumerable is pulled in a process of its own while this one is enumerated, as
+  fast as the program reads. Another program's stream is contained in that process: it ends with this enumeration,
+  and before it returns. A program that ends without having read everything, as `head` does, ends those before it as
+  well, and that is no error. One before it that fails, is raised here.
+
+  ## Options
+
+  Those of `stream!/3`, without `:input` and `:stdin`.
+
+  ## Errors
+
+  Those of `stream!/3`, and what the enumerable raises.
+
+  ## Examples
+
+      iex> ["b\\n", "a\\n"] |> MuonTrap.pipe!("sort", []) |> Enum.join()
+      "a\\nb\\n"
+
+      iex> MuonTrap.stream!("yes", []) |> MuonTrap.pipe!("head", ["-2"]) |> Enum.join()
+      "y\\ny\\n"
+  """
+  @spec pipe!(Enumerable.t(), binary(), [binary()], keyword() | map()) :: MuonTrap.Stream.t()
+  def pipe!(enumerable, command, args, opts \\ []),
+    do: MuonTrap.Stream.new(filter(enumerable, command, args, opts), :raise)
+
+  @doc """
+  Returns the output of a program that reads an enumerable as `pipe!/4` does, with its result as the last element.
+
+  It is the result of this program alone, as `stream/3` gives it. Of a `stream/3` or `pipe/4` that it reads, the result
+  is dropped; a `stream!/3` raises here.
+
+  ## Options
+
+  Those of `pipe!/4`.
+
+  ## Errors
+
+  Those of `pipe!/4`, but `MuonTrap.ExitError` only of what it reads.
+
+  ## Examples
+
+      iex> [lines, {:exit, result}] = ["b\\n", "a\\n"] |> MuonTrap.pipe("sort", []) |> Enum.to_list()
+      iex> {lines, result.status}
+      {"a\\nb\\n", {:exited, 0}}
+  """
+  @spec pipe(Enumerable.t(), binary(), [binary()], keyword() | map()) :: MuonTrap.Stream.t()
+  def pipe(enumerable, command, args, opts \\ []),
+    do: MuonTrap.Stream.new(filter(enumerable, command, args, opts), :result)
+
+  defp filter(enumerable, command, args, opts) do
+    for {key, value} <- opts, key in [:input, :stdin] do
+      raise ArgumentError,
+            "the program of a pipeline reads what is piped to it, and takes no #{inspect(key)}, got: #{inspect(value)}"
+    end
+
+    input = {:input, MuonTrap.Stream.as_input(enumerable)}
+    Options.validate!(:stream, command, args, [input | Enum.to_list(opts)])
+  end
 
   @doc """
   Returns the absolute path of the program `muontrap`, which contains one command without this library.

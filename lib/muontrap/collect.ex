@@ -7,61 +7,51 @@ defmodule MuonTrap.Collect do
 
   import MuonTrap.Command, only: [is_terminal: 1]
 
-  require Logger
-
-  alias MuonTrap.{Command, Error, Input, Options, Result}
+  alias MuonTrap.{Call, Command, Input, Options, Result, StderrTail}
 
   @doc "Runs a checked call. Raises what `MuonTrap.cmd/3` documents."
   @spec run(Options.t()) :: Result.t()
   def run(options) do
+    {_running, result, _tail} = run(options, Call.stderr(options, false))
+    result
+  end
+
+  @doc "The same, and raises `MuonTrap.ExitError` unless the program exits with 0."
+  @spec run!(Options.t()) :: Result.t()
+  def run!(options) do
+    {running, result, tail} = run(options, Call.stderr(options, true))
+    if error = Call.exit_error(running, result, tail), do: raise(error)
+    result
+  end
+
+  defp run(options, stderr) do
     {acc, into} = Collectable.into(options.into)
 
-    lines = if options.lines, do: :raw
+    # What is collected apart is never cut, nor what is shown.
+    case Call.start(options, stderr, stderr == nil) do
+      {:ok, running} ->
+        collect(running, options, stderr, acc, into)
 
-    case Command.start(options, stdio(options), lines: {lines, lines_of_stderr(options, lines)}) do
-      {:ok, running} -> collect(running, options, acc, into)
-      {:error, error} -> fail(error, options, into.(acc, :halt))
+      {:error, error} ->
+        into.(acc, :halt)
+        Call.fail!(error)
     end
   end
 
-  # Steps that System.cmd/3 has as well fail as it fails.
-  @as_system_cmd [:lookup, :exec, :chdir, :fork, :pipe]
-
-  # Without the arguments, which System.cmd/3 leaves in the stack trace: they may hold a secret.
-  defp fail(%Error{step: step, reason: reason}, _options, _halted) when step in @as_system_cmd,
-    do: :erlang.error(reason)
-
-  defp fail(error, _options, _halted), do: raise(error)
-
-  defp stdio(%{use_stdio: false}), do: {:inherit, :inherit, :inherit}
-
-  defp stdio(options) do
-    stdin = if options.input || options.stdin == :open, do: :pipe, else: :null
-
-    cond do
-      options.capture_stderr_only -> {stdin, :null, :pipe}
-      options.stderr_to_stdout -> {stdin, :pipe, :stdout}
-      options[:capture_stderr] -> {stdin, :pipe, :pipe}
-      true -> {stdin, :pipe, :inherit}
-    end
-  end
-
-  # That which is collected apart is never cut.
-  defp lines_of_stderr(options, lines), do: if(options[:capture_stderr], do: nil, else: lines)
-
-  defp collect(running, options, acc, into) do
+  defp collect(running, options, stderr, acc, into) do
     state = %{
       acc: acc,
       into: into,
-      # Standard error as iodata, if it is collected apart.
-      stderr: if(options[:capture_stderr], do: []),
+      stderr: stderr,
+      # Standard error as iodata, if it is collected apart; its end, if that is kept.
+      errors: if(stderr == :tail, do: "", else: []),
       input: Input.new(options.input, running),
       timed_out: false
     }
 
     try do
       state = %{state | input: Input.write(state.input, running.handle)}
-      loop(running, deadline(options.timeout), state)
+      loop(running, Call.deadline(options.timeout), state)
     catch
       kind, reason ->
         stacktrace = __STACKTRACE__
@@ -70,35 +60,28 @@ defmodule MuonTrap.Collect do
         into.(acc, :halt)
         :erlang.raise(kind, reason, stacktrace)
     else
-      {{:ended, outcome}, state} ->
-        result(running, outcome, state)
-
-      {{:failed, failure}, state} ->
-        not_started(running, Command.start_error(running, failure), options, state)
-
-      {{:lost, failure, _survivors}, state} ->
-        fail(Command.error(failure), options, into.(state.acc, :halt))
+      {terminal, state} -> conclude(running, terminal, state)
     end
   end
 
-  # With a little more memory the OOM killer would have ended it in its first instructions: the same result.
-  defp not_started(running, %Error{reason: :memory_limit} = error, _options, state) do
-    Logger.error(Exception.message(error))
-    usage = %{user_us: 0, system_us: 0, max_rss_bytes: 0}
+  defp conclude(running, terminal, state) do
+    case Call.conclude(running, terminal) do
+      {:ok, outcome} ->
+        errors = IO.iodata_to_binary(state.errors)
+        output = state.into.(state.acc, :done)
+        apart = if state.stderr == :apart, do: errors
 
-    outcome = %{
-      status: {:signaled, 9},
-      os_pid: nil,
-      oom_killed: true,
-      survivors: [],
-      leftovers: []
-    }
+        {running, Call.result(running, outcome, state.timed_out, output, apart),
+         tail(state, errors)}
 
-    result(running, Map.merge(outcome, usage), state)
+      {:error, error} ->
+        state.into.(state.acc, :halt)
+        Call.fail!(error)
+    end
   end
 
-  defp not_started(_running, error, options, state),
-    do: fail(error, options, state.into.(state.acc, :halt))
+  defp tail(%{stderr: :tail}, errors), do: errors
+  defp tail(_state, errors), do: StderrTail.keep("", errors)
 
   defp loop(running, deadline, state) do
     case Command.next(running, deadline) do
@@ -118,6 +101,10 @@ defmodule MuonTrap.Collect do
         Command.stop(running)
         loop(running, :infinity, %{state | timed_out: true})
 
+      # This process pulls the input of a command that does not want any more of it.
+      {:interrupted, _running} ->
+        exit(:shutdown)
+
       {terminal, running} when is_terminal(terminal) ->
         Command.report(running, terminal)
         Input.close(state.input)
@@ -125,32 +112,15 @@ defmodule MuonTrap.Collect do
     end
   end
 
-  defp put(%{stderr: stderr} = state, :stderr, bytes) when stderr != nil,
-    do: %{state | stderr: [stderr | bytes]}
+  defp put(%{stderr: :apart} = state, :stderr, bytes),
+    do: %{state | errors: [state.errors | bytes]}
+
+  defp put(%{stderr: :tail} = state, :stderr, bytes),
+    do: %{state | errors: StderrTail.pass_on(state.errors, bytes)}
 
   defp put(state, _stream, bytes),
     do: %{state | acc: state.into.(state.acc, {:cont, bytes})}
 
   defp put_lines(state, lines),
     do: %{state | acc: Enum.reduce(lines, state.acc, &state.into.(&2, {:cont, &1}))}
-
-  defp result(running, outcome, state) do
-    %Result{
-      status: if(state.timed_out, do: :timeout, else: Command.status(outcome)),
-      exit_status: Command.exit_status(outcome.status),
-      output: state.into.(state.acc, :done),
-      stderr: if(state.stderr, do: IO.iodata_to_binary(state.stderr)),
-      os_pid: outcome.os_pid,
-      timed_out: state.timed_out,
-      oom_killed: outcome.oom_killed,
-      survivors: outcome.survivors,
-      leftovers: Enum.map(outcome.leftovers, &Command.error/1),
-      usage: Map.take(outcome, [:user_us, :system_us, :max_rss_bytes]),
-      duration_ms:
-        running |> Command.duration() |> System.convert_time_unit(:native, :millisecond)
-    }
-  end
-
-  defp deadline(:infinity), do: :infinity
-  defp deadline(timeout_ms), do: System.monotonic_time(:millisecond) + timeout_ms
 end

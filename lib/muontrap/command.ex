@@ -9,6 +9,7 @@ defmodule MuonTrap.Command do
   # them is terminal (`{:ended, _}`, `{:failed, _}`, `{:lost, _, _}`), and it is the last.
 
   alias MuonTrap.{Error, Native, Nif, Signal, Telemetry}
+  alias MuonTrap.Input.Feeder
   require Logger
 
   @enforce_keys [:ref, :grace_ms, :program, :args, :since]
@@ -20,12 +21,13 @@ defmodule MuonTrap.Command do
     :args,
     :since,
     :cgroup,
+    :interrupt,
     announced?: true,
     unacknowledged: 0
   ]
 
   # handle: nil before it is started; since: monotonic time of the start, in native units; announced?: whether
-  # the start was heard of, if that was asked for: nothing comes before it
+  # the start was heard of, if that was asked for: nothing comes before it; interrupt: a message that ends waiting
   @type t :: %__MODULE__{
           handle: Nif.handle() | nil,
           ref: reference(),
@@ -34,6 +36,7 @@ defmodule MuonTrap.Command do
           args: [String.t()],
           since: integer(),
           cgroup: MuonTrap.Cgroup.Plan.t() | nil,
+          interrupt: term(),
           announced?: boolean(),
           unacknowledged: non_neg_integer()
         }
@@ -68,6 +71,7 @@ defmodule MuonTrap.Command do
       program: options.command,
       args: options.args,
       announced?: not Keyword.get(more, :announce, false),
+      interrupt: Feeder.interrupt(),
       since: System.monotonic_time()
     }
 
@@ -119,8 +123,10 @@ defmodule MuonTrap.Command do
   @doc """
   Handles the event before and waits for the next, until a point in monotonic milliseconds or
   `:infinity`. With the terminal event nothing of the command is in the mailbox any more, nor will be.
+
+  `:interrupted` if the calling process pulls the input of another command, and that does not want any more.
   """
-  @spec next(t(), integer() | :infinity) :: {event() | :timeout, t()}
+  @spec next(t(), integer() | :infinity) :: {event() | :timeout | :interrupted, t()}
   def next(command, deadline) do
     # First: a program that always has something to say would never let it come to waiting.
     if late?(command, deadline), do: {:timeout, command}, else: take(command, deadline)
@@ -146,9 +152,15 @@ defmodule MuonTrap.Command do
 
   defp await(command, deadline), do: await(command, deadline, left(deadline))
 
-  defp await(%{ref: ref} = command, deadline, wait_ms) do
+  defp await(%{ref: ref, interrupt: interrupt} = command, deadline, wait_ms) do
     receive do
-      {:muontrap, ^ref, event} -> {event, took(%{command | announced?: true}, event)}
+      {:muontrap, ^ref, event} ->
+        {event, took(%{command | announced?: true}, event)}
+
+      ^interrupt when interrupt != nil ->
+        # Whoever pulls this process's enumerable, of which this command is a part, has to hear of it as well.
+        send(self(), interrupt)
+        {:interrupted, command}
     after
       wait_ms ->
         if late?(command, deadline), do: {:timeout, command}, else: await(command, deadline, 1)
@@ -187,7 +199,7 @@ defmodule MuonTrap.Command do
   def abort(command) do
     stop(command)
     # The caller may not know how much it had not acknowledged; more than all of it does no harm.
-    drop(%{command | unacknowledged: 0x7FFF_FFFF})
+    drop(%{command | unacknowledged: 0x7FFF_FFFF, interrupt: nil})
   end
 
   defp drop(command) do

@@ -69,8 +69,9 @@ defmodule MuonTrap.Options do
     {:stderr_to_stdout, @all, :boolean, false,
      "capture standard error together with standard output; without effect when `:capture_stderr_only` is set"},
     {:capture_stderr_only, @all, :boolean, false, "capture standard error, drop standard output"},
-    {:capture_stderr, [:run], :boolean, false,
-     "capture standard error apart from standard output, as `:stderr` of the result"},
+    {:capture_stderr, [:run, :stream], :boolean, false,
+     "capture standard error apart from standard output: as `:stderr` of the result, or of a stream as elements " <>
+       "`{:stderr, bytes}` between those of standard output, which are `{:stdout, bytes}` then"},
     {:use_stdio, [:cmd, :run], :boolean, true,
      "when `false`, the program has the VM's own standard input and output and nothing is captured. " <>
        "Terminals and pipes are opened anew for it where the VM may do that, so that neither makes the " <>

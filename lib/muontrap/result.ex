@@ -11,7 +11,7 @@ defmodule MuonTrap.Result do
       none (see `MuonTrap.Signal`), or `:timeout`, however the program ended then
     * `:exit_status` - how the program itself ended, as a shell shows it: the exit code, or 128 and the number
       of the signal. After a timeout too, when `MuonTrap.cmd/3` says `:timeout` in its place
-    * `:output` - the output in `:into`
+    * `:output` - the output in `:into`; `nil` for a stream, which has handed it out
     * `:stderr` - standard error with `capture_stderr: true`, else `nil`
     * `:os_pid` - the process id that the program had; `nil` if the memory limit of its cgroup had no room to
       start it
@@ -48,7 +48,7 @@ defmodule MuonTrap.Result do
   @type t :: %__MODULE__{
           status: {:exited, 0..255} | {:signaled, MuonTrap.Signal.t()} | :timeout,
           exit_status: 0..255,
-          output: Collectable.t(),
+          output: Collectable.t() | nil,
           stderr: binary() | nil,
           os_pid: pos_integer() | nil,
           timed_out: boolean(),

@@ -6,7 +6,7 @@ defmodule MuonTrap.Daemon.Log do
   # What a Daemon reads of its program's output, and where the lines go.
 
   alias MuonTrap.{Command, Daemon}
-  alias MuonTrap.Daemon.Text
+  alias MuonTrap.Text
   require Logger
 
   # How many lines are logged before the time is looked at.

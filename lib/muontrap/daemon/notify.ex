@@ -8,7 +8,7 @@ defmodule MuonTrap.Daemon.Notify do
   # `BARRIER=1` comes with a descriptor that the program waits to see closed. A datagram that is read without
   # room for descriptors is one whose descriptors the kernel closes, so reading it is all there is to do.
 
-  alias MuonTrap.Daemon.Text
+  alias MuonTrap.Text
 
   defstruct status: nil, main_pid: nil, stopping: nil, reloading: nil
 

@@ -6,7 +6,7 @@ defmodule MuonTrap.Daemon.Ready do
   # How a Daemon finds out that its program is ready. The functions are called by the Daemon and return
   # a state that is `:ready` when it is.
 
-  alias MuonTrap.Daemon.Text
+  alias MuonTrap.Text
 
   @poll_ms 20
   @connect_ms 1_000

@@ -15,8 +15,10 @@ defmodule MuonTrap.Input.Feeder do
   #
   # Events go to an alias of the owner and not to its pid, so that none comes after the owner has stopped it.
 
+  alias MuonTrap.Nif
   require Logger
 
+  @interrupt :halt
   @ahead_bytes 4_096
   # The owner need not say it of each piece.
   @give_back_bytes div(@ahead_bytes, 2)
@@ -50,6 +52,7 @@ defmodule MuonTrap.Input.Feeder do
     puller =
       spawn(fn ->
         Process.put(:"$callers", callers)
+        Process.put(__MODULE__, @interrupt)
         # Not before somebody guards it.
         monitor = Process.monitor(owner)
 
@@ -62,6 +65,13 @@ defmodule MuonTrap.Input.Feeder do
     guard = spawn(fn -> guard(owner, puller, tell) end)
     %__MODULE__{guard: guard, puller: puller, alias: to, ref: ref}
   end
+
+  @doc """
+  The message by which the calling process hears, wherever it waits, that nobody wants more of what it pulls. `nil`
+  if it pulls nothing.
+  """
+  @spec interrupt() :: term()
+  def interrupt, do: Process.get(__MODULE__)
 
   @doc "So many bytes of the pieces are written."
   @spec wrote(t(), non_neg_integer()) :: t()
@@ -76,10 +86,11 @@ defmodule MuonTrap.Input.Feeder do
   @doc """
   Has the enumerable halted. No event comes after that.
 
-  Waits a moment for the `after_fun`, but not for what is stuck inside the enumerable.
+  Waits a moment for the `after_fun`, but not for what is stuck inside the enumerable. Programs that it runs are
+  waited for until nothing of them is left.
   """
   @spec stop(t()) :: :ok
-  def stop(%{guard: guard} = feeder) do
+  def stop(%{guard: guard, puller: puller} = feeder) do
     :erlang.unalias(feeder.alias)
     monitor = Process.monitor(guard)
     send(guard, :halt)
@@ -87,10 +98,18 @@ defmodule MuonTrap.Input.Feeder do
     receive do
       {:DOWN, ^monitor, :process, ^guard, _reason} -> :ok
     after
-      @release_ms -> Process.demonitor(monitor, [:flush])
+      @release_ms ->
+        Process.demonitor(monitor, [:flush])
+        for %{owner: ^puller, id: id} <- Nif.list(), Nif.notify_gone(id), do: await_gone(id)
     end
 
     flush(feeder.ref)
+  end
+
+  defp await_gone(id) do
+    receive do
+      {:muontrap_gone, ^id} -> :ok
+    end
   end
 
   defp flush(ref) do
@@ -116,7 +135,7 @@ defmodule MuonTrap.Input.Feeder do
   end
 
   defp halt(puller, monitor) do
-    send(puller, :halt)
+    send(puller, @interrupt)
 
     receive do
       {:DOWN, ^monitor, :process, ^puller, _reason} -> :ok
@@ -149,7 +168,7 @@ defmodule MuonTrap.Input.Feeder do
 
   defp go_on(credit) do
     receive do
-      :halt ->
+      @interrupt ->
         Process.put(:halted?, true)
         {:halt, credit}
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The muontrap authors
 # SPDX-License-Identifier: Apache-2.0
 
-defmodule MuonTrap.Daemon.Text do
+defmodule MuonTrap.Text do
   @moduledoc false
 
   @doc "Replaces each run of bytes that are not UTF-8 by U+FFFD."

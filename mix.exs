@@ -52,6 +52,7 @@ defmodule MuonTrap.MixProject do
       # Cargo loads no workspace with a member missing, so all of native/ goes along.
       files: [
         "lib",
+        "src",
         "mix",
         "mix.exs",
         "config",
@@ -60,13 +61,14 @@ defmodule MuonTrap.MixProject do
         "native/*/Cargo.toml",
         "native/*/build.rs",
         "native/*/src",
-        "native/.cargo",
         "guides",
         "README.md",
         "CHANGELOG.md",
         "LICENSE",
         "LICENSES",
         "REUSE.toml"
+        # Written when a release is made, see `mix muontrap.checksum`.
+        | Path.wildcard("checksum.exs")
       ]
     ]
   end

@@ -30,8 +30,8 @@ cmd(Program, Args) ->
 %% @doc Runs a program and waits for its end: its output and its exit status, `timeout' after its timeout. With `into'
 %% the first of these is that collectable. Blocks the caller until nothing of the program is left.
 %%
-%% Raises `error:Error' with a map, see `message/1', if it cannot be started, and `badarg' as an exception of Elixir if
-%% an option is wrong.
+%% Raises an error if it cannot be started: the errno as an atom (`enoent') where it is the program's, else a map. What
+%% is wrong with an option is a map, too. `message/1' has words for each.
 -spec cmd(text(), [text()], options()) -> {term(), 0..255 | timeout}.
 cmd(Program, Args, Options) ->
     'Elixir.MuonTrap':cmd(binary(Program), binaries(Args), Options).
@@ -64,10 +64,12 @@ start_link(Program, Args, Options) ->
 os_pid(Daemon) ->
     'Elixir.MuonTrap.Daemon':os_pid(Daemon).
 
-%% @doc An error in words: what failed on what, why, and what mends it.
--spec message(#{'__exception__' := true, '__struct__' := module(), atom() => term()}) -> binary().
+%% @doc The reason of an error that was raised or returned, in words: what failed on what, why, and what mends it.
+-spec message(term()) -> binary().
 message(#{'__exception__' := true} = Error) ->
-    'Elixir.Exception':message(Error).
+    'Elixir.Exception':message(Error);
+message(Reason) ->
+    'Elixir.Exception':message('Elixir.Exception':normalize(error, Reason)).
 
 binaries(Args) ->
     [binary(Arg) || Arg <- Args].

@@ -18,23 +18,24 @@ defmodule MuonTrap.Priv do
   @doc "Returns the folder as the bytes that the kernel knows it by, or what is in the way, in words."
   @spec dir() :: {:ok, Path.t()} | {:error, String.t()}
   def dir do
-    # A failure as this says more than a file that is missing.
-    path = bytes(application())
+    {path, inside} = application()
 
-    case if(not File.dir?(path), do: archive(path)) do
+    case if(not File.dir?(path), do: archive(inside)) do
       nil -> {:ok, path}
       escript -> extract(escript)
     end
   end
 
+  # The folder, if there is one, and a path that leads through the escript if this is one.
   defp application do
     case :code.priv_dir(:muontrap) do
       {:error, :bad_name} ->
-        beam = :code.which(__MODULE__)
-        beam |> :filename.dirname() |> :filename.dirname() |> :filename.join(~c"priv")
+        # The modules of all applications lie side by side there.
+        beam = bytes(:code.which(__MODULE__))
+        {beam |> Path.dirname() |> Path.join("../priv") |> Path.expand(), Path.dirname(beam)}
 
       path ->
-        path
+        {bytes(path), bytes(path)}
     end
   end
 
@@ -77,8 +78,14 @@ defmodule MuonTrap.Priv do
     end
   end
 
-  # `{:zip_file, name, info, comment, offset, size}`. Programs of tests, in a folder of their own, are not among these.
-  defp ours?(entry), do: Path.dirname(to_string(elem(entry, 1))) == "muontrap/priv"
+  # `{:zip_file, name, info, comment, offset, size}`. Some versions of Mix keep the folders of `priv` and some do not.
+  defp ours?(entry) do
+    name = to_string(elem(entry, 1))
+
+    Path.dirname(name) in [".", "muontrap/priv"] and
+      String.starts_with?(Path.basename(name), "muontrap") and
+      Path.extname(name) in ["", ".so"]
+  end
 
   defp cache do
     {:ok, to_string(:filename.basedir(:user_cache, ~c"muontrap"))}

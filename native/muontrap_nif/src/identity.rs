@@ -88,18 +88,25 @@ fn find_user(account: &Account) -> Result<Option<User>, Failure> {
         Account::Id(uid) => User::from_uid((*uid).into()),
         Account::Name(name) => User::from_name(name),
     };
-    found.map_err(|errno| Failure::new(Step::Setuid, describe(account), errno))
+    // getpwnam(3): what a machine without the file, or without an entry, says. A number needs neither.
+    match found {
+        Err(Errno::ENOENT | Errno::ESRCH) => Ok(None),
+        found => found.map_err(|errno| Failure::new(Step::Setuid, describe(account), errno)),
+    }
 }
 
 fn find_group(account: &Account, step: Step) -> Result<u32, Failure> {
     let refuse = |reason| Failure::because(step, describe(account), reason);
     let gid = match account {
         Account::Id(gid) => *gid,
-        Account::Name(name) => Group::from_name(name)
-            .map_err(|errno| refuse(Reason::Errno(errno as i32)))?
-            .ok_or_else(|| refuse(Reason::UnknownGroup))?
-            .gid
-            .as_raw(),
+        Account::Name(name) => match Group::from_name(name) {
+            Err(Errno::ENOENT | Errno::ESRCH) => Ok(None),
+            found => found,
+        }
+        .map_err(|errno| refuse(Reason::Errno(errno as i32)))?
+        .ok_or_else(|| refuse(Reason::UnknownGroup))?
+        .gid
+        .as_raw(),
     };
     if gid == 0 { Err(refuse(Reason::Root)) } else { Ok(gid) }
 }

@@ -15,6 +15,8 @@ defmodule MuonTrap.Build.Fetch do
     for application <- [:inets, :ssl], do: start(application)
     # A client of its own: the options of the default one belong to others.
     {:ok, client} = :inets.start(:httpc, [profile: :muontrap], :stand_alone)
+    # Stopping it is no end of ours.
+    Process.unlink(client)
 
     try do
       request(client, url, Keyword.get(options, :timeout_ms, @timeout_ms))

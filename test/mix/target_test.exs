@@ -11,6 +11,7 @@ defmodule MuonTrap.Build.TargetTest do
   import MuonTrap.Builds, only: [elf: 2, elf: 3]
 
   alias MuonTrap.Build.{Elf, Target}
+  alias MuonTrap.Cgroups
 
   # What systems of Nerves set, and other build systems.
   @environments [
@@ -109,13 +110,32 @@ defmodule MuonTrap.Build.TargetTest do
 
   test "reads what a real library and program need" do
     {:ok, nif} = Elf.parse(File.read!(Application.app_dir(:muontrap, "priv/muontrap_nif.so")))
-    assert nif.libc in [:glibc, :musl]
-    assert nif.needed != []
-    # A glibc of 2018 is enough: Debian 10, RHEL 8.
-    floor =
-      for "GLIBC_2." <> minor <- nif.versions, {minor, _rest} <- [Float.parse(minor)], do: minor
+    {:ok, vm} = Target.vm()
 
-    if nif.libc == :glibc, do: assert(floor != [])
+    assert Map.take(nif, [:machine, :bits, :endian, :libc]) ==
+             Map.take(vm, [:machine, :bits, :endian, :libc])
+
+    assert nif.needed != []
+    if nif.libc == :glibc, do: assert(Enum.any?(nif.versions, &(&1 =~ "GLIBC_2.")))
+  end
+
+  # Debian 10, RHEL 8.
+  test "archives need no glibc after 2.28" do
+    archives = Path.wildcard(Path.expand("../../_build/precompiled/*-gnu*.tar.gz", __DIR__))
+
+    if archives == [],
+      do: Cgroups.announce("bin/precompile has built no archive, whose glibc could be looked at")
+
+    for archive <- archives do
+      {:ok, files} = :erl_tar.extract(to_charlist(archive), [:compressed, :memory])
+
+      for {name, content} <- files,
+          {:ok, elf} = Elf.parse(content),
+          "GLIBC_2." <> minor <- elf.versions do
+        {minor, _patch} = Integer.parse(minor)
+        assert minor <= 28, "#{name} of #{archive} needs GLIBC_2.#{minor}"
+      end
+    end
   end
 
   test "does not break on a file that is cut off anywhere, or is none" do

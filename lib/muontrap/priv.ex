@@ -18,25 +18,41 @@ defmodule MuonTrap.Priv do
   @doc "Returns the folder as the bytes that the kernel knows it by, or what is in the way, in words."
   @spec dir() :: {:ok, Path.t()} | {:error, String.t()}
   def dir do
-    {path, inside} = application()
+    path = application()
 
-    case if(not File.dir?(path), do: archive(inside)) do
+    case if(not File.dir?(path), do: escript(path)) do
       nil -> {:ok, path}
       escript -> extract(escript)
     end
   end
 
-  # The folder, if there is one, and a path that leads through the escript if this is one.
   defp application do
     case :code.priv_dir(:muontrap) do
-      {:error, :bad_name} ->
-        # The modules of all applications lie side by side there.
-        beam = bytes(:code.which(__MODULE__))
-        {beam |> Path.dirname() |> Path.join("../priv") |> Path.expand(), Path.dirname(beam)}
-
-      path ->
-        {bytes(path), bytes(path)}
+      {:error, :bad_name} -> beam() |> Path.dirname() |> Path.join("../priv") |> Path.expand()
+      path -> bytes(path)
     end
+  end
+
+  # In an escript the modules of all applications lie side by side.
+  defp beam do
+    case :code.which(__MODULE__) do
+      [_ | _] = path -> bytes(path)
+      _not_told -> "/"
+    end
+  end
+
+  # The file that this VM runs, if the code comes from within it.
+  defp escript(path) do
+    beam = beam()
+    archive(path) || archive(Path.dirname(beam)) || if not File.regular?(beam), do: script()
+  end
+
+  defp script do
+    with [name | _arguments] <- :init.get_plain_arguments(),
+         path = bytes(name),
+         true <- File.regular?(path),
+         do: path,
+         else: (_none -> nil)
   end
 
   # Not as Elixir does it, which makes UTF-8 of what a VM of latin1 has as one character per byte.

@@ -17,6 +17,8 @@ defmodule MuonTrap.MixProject do
       compilers: [:muontrap_native | Mix.compilers()],
       elixirc_paths: elixirc_paths(Mix.env()),
       start_permanent: Mix.env() == :prod,
+      # Of mix muontrap.checksum alone.
+      xref: [exclude: [:crypto]],
       deps: deps(Mix.env()),
       docs: docs(),
       package: package()
@@ -52,6 +54,7 @@ defmodule MuonTrap.MixProject do
       # Cargo loads no workspace with a member missing, so all of native/ goes along.
       files: [
         "lib",
+        "src",
         "mix",
         "mix.exs",
         "config",
@@ -60,13 +63,14 @@ defmodule MuonTrap.MixProject do
         "native/*/Cargo.toml",
         "native/*/build.rs",
         "native/*/src",
-        "native/.cargo",
         "guides",
         "README.md",
         "CHANGELOG.md",
         "LICENSE",
         "LICENSES",
         "REUSE.toml"
+        # Written when a release is made, see `mix muontrap.checksum`.
+        | Path.wildcard("checksum.exs")
       ]
     ]
   end

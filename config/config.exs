@@ -11,5 +11,9 @@ config :muontrap,
   stdio_window: 10_240,
   # Milliseconds between the stop signal and SIGKILL.
   delay_to_sigkill: 500,
-  # Absolute path of the spawner; nil is the one in muontrap's priv folder.
-  spawner_path: nil
+  # Absolute path of the folder with the native parts; nil is muontrap's priv folder.
+  priv_dir: nil,
+  # Absolute path of the spawner; nil is the one in that folder.
+  spawner_path: nil,
+  # Address of a folder with archives of native parts, read when muontrap is compiled; nil is the release's.
+  precompiled_url: nil

@@ -3,235 +3,151 @@
 
 defmodule Mix.Tasks.Compile.MuontrapNative do
   @moduledoc """
-  Builds the native parts with Cargo and puts them into the application's `priv` folder.
+  Puts the native parts into the application's `priv` folder: built with Cargo, or as they were built elsewhere.
 
-  Runs `cargo build --release --locked` on the workspace in `native/`, then copies
+  With Cargo it builds the workspace in `native/` for the target (`cargo build --release --locked --target`) and
+  installs the library `priv/muontrap_nif.so` and the programs beside it. Those are linked statically if there is
+  a static C library (forks take a tenth of a command's time less then), and as usual if not. With `MIX_ENV=test`
+  each program of `muontrap_test_programs` goes to `priv/test_programs/`. A project that depends on muontrap
+  compiles it in the `:prod` environment and gets none. The list of what is installed is in
+  `mix/native/artifacts.exs`.
 
-    * `libmuontrap_nif.so` to `priv/muontrap_nif.so`,
-    * `muontrap_spawner` and `muontrap` to `priv/`, linked statically if there is a static C library
-      (forks take a tenth of a command's time less then, and `muontrap` runs in any container), and
-      as usual if not,
-    * with `MIX_ENV=test` each program of `muontrap_test_programs` to `priv/test_programs/`.
-      A project that depends on muontrap compiles it in the `:prod` environment and gets none.
+  Every file is checked before it is installed: machine, word size, byte order, float ABI and C library, from its
+  ELF header, must be those of the target.
 
-  Everything is written below the build path (`_build/ENV/`), so the source tree may be read-only.
-  `priv` there is a real folder: `mix release` takes it along as it does any other.
+  Everything is written below the build path (`_build/ENV/lib/muontrap`), so the source tree may be read-only.
+  `priv` there is a real folder: `mix release` takes it along as it does any other. `mix deps.clean` takes all of
+  it away.
+
+  As long as sources, installed files, configuration and environment stay as they are nothing is run.
 
   ## Environment
 
-    * `CARGO_TARGET_DIR` - where Cargo keeps what it built, to share it between builds; default
-      `muontrap_native` in the build path.
-    * `MUONTRAP_NATIVE_TARGET` - the target triple of a cross build, handed to `cargo --target`.
-      Cargo takes the linker from its own settings, `CARGO_TARGET_<TRIPLE>_LINKER`.
-    * `MUONTRAP_NATIVE_PREBUILT` - a folder with what would be copied to `priv`, under the names
-      there. Nothing is built then, and no Cargo is needed.
+  The target is the first that is set of these; without one it is this machine.
+
+    * `MUONTRAP_NATIVE_TARGET` - a target triple as Rust knows it.
+    * `TARGET_ARCH`, with `TARGET_OS`, `TARGET_ABI`, `TARGET_CPU` and `CC` as the linker - set by Nerves.
+    * `CROSSCOMPILE` or `CC` - the prefix of a cross compiler (`/opt/bin/aarch64-nerves-linux-gnu`), or one by name.
+    * `CARGO_BUILD_TARGET` - a target triple, as for Cargo.
+
+  Others:
+
+    * `CARGO_TARGET_<TRIPLE>_LINKER` - the linker, as for Cargo. It goes before `CC`.
+    * `CARGO_TARGET_DIR` - where Cargo keeps what it built, to share it between builds; default `native` in the
+      application's folder of the build path.
+    * `MUONTRAP_BUILD=1` - build with Cargo, whatever has been built elsewhere.
+    * `MUONTRAP_PRECOMPILED_DIR` - a folder with an archive for the target, see `bin/precompile`.
+    * `MUONTRAP_NATIVE_PREBUILT` - a folder with what would be copied to `priv`, under the names there. Nothing is
+      built then, and no Cargo is needed.
+
+  Where the package came with checksums for the target, the archive is fetched. `guides/installation.md` says when
+  and from where.
 
   ## Errors
 
-  Raises `Mix.Error` that names what to install when `cargo` is missing, older than the
-  `rust-version` of `native/Cargo.toml`, or finds no linker; and when the build fails, after
-  Cargo's own messages.
+  Raises `Mix.Error` that names what to install when `cargo` is missing, older than the `rust-version` of
+  `native/Cargo.toml`, or finds no linker or standard library; when the build fails, after Cargo's own messages;
+  when a file is for another machine; and when an archive cannot be had or is not what it should be.
   """
 
+  # Loaded with each mix.exs, so this is short. What works is in native/, loaded when there is something to do.
   use Mix.Task.Compiler
 
   @native Path.expand("../native", __DIR__)
-  @manifest Path.join(@native, "Cargo.toml")
-  # What is linked statically where that is possible, and the packages that it comes from.
-  @programs ["muontrap_spawner", "muontrap"]
-  @packages ["muontrap_spawner", "muontrap_program"]
-  @install "Install Rust from https://rustup.rs or your distribution, then compile again."
+  @variables ~r/^(CARGO|RUST|MUONTRAP_|TARGET_|CROSSCOMPILE$|CC$|MIX_TARGET$)/
 
   @impl Mix.Task.Compiler
-  def run(_args) do
-    programs = unless prebuilt(), do: build()
-    if Enum.count(artifacts(programs), &install/1) > 0, do: {:ok, []}, else: {:noop, []}
+  def run(args) do
+    sources = sources()
+
+    if "--force" not in args and unchanged?(sources) do
+      {:noop, []}
+    else
+      now = System.os_time(:second)
+      before = stamps(sources)
+      {changed?, watched} = build().run(options())
+      remember(now, before, watched)
+      if changed?, do: {:ok, []}, else: {:noop, []}
+    end
   end
+
+  @impl Mix.Task.Compiler
+  def manifests, do: [manifest()]
 
   @impl Mix.Task.Compiler
   def clean do
-    Enum.each(["muontrap_nif.so", "test_programs" | @programs], &File.rm_rf!(priv(&1)))
-    unless System.get_env("CARGO_TARGET_DIR"), do: File.rm_rf!(target_dir())
+    _ = build()
+    owned = MuonTrap.Build.Artifacts.owned()
+    Enum.each(owned, &File.rm_rf!(Path.join(options().priv, &1)))
+    File.rm(manifest())
+    unless System.get_env("CARGO_TARGET_DIR"), do: File.rm_rf!(options().cargo_target)
   end
 
-  defp find_cargo do
-    System.find_executable("cargo") ||
-      Mix.raise(
-        "muontrap builds its native part with Cargo, and there is no cargo in PATH. #{@install}"
-      )
-  end
-
-  defp check_version(cargo) do
-    {output, _status} = System.cmd(cargo, ["--version"], cd: @native, stderr_to_stdout: true)
-    [_, wanted] = Regex.run(~r/^rust-version\s*=\s*"([\d.]+)"/m, File.read!(@manifest))
-
-    case Regex.run(~r/^cargo (\d+)\.(\d+)/m, output) do
-      [found | numbers] ->
-        if Enum.map(numbers, &String.to_integer/1) < minor(wanted) do
-          Mix.raise("muontrap needs Rust #{wanted} or newer, got: #{found}. #{@install}")
-        end
-
-        found
-
-      nil ->
-        Mix.raise("#{cargo} does not work, got: #{String.trim(output)}. #{@install}")
-    end
-  end
-
-  defp minor(version) do
-    version |> String.split(".") |> Enum.take(2) |> Enum.map(&String.to_integer/1)
-  end
-
-  # Returns where the programs are.
   defp build do
-    cargo = find_cargo()
-    version = check_version(cargo)
-
-    case link_statically(cargo, version) do
-      {:ok, programs} ->
-        build_workspace(cargo, [])
-        programs
-
-      :error ->
-        build_workspace(cargo, @packages)
-        release_dir()
-    end
+    Code.require_file("native/build.exs", __DIR__)
+    MuonTrap.Build
   end
 
-  # A failure is remembered, not tried again each time.
-  defp link_statically(cargo, version) do
-    directory = Path.join(target_dir(), "static")
-    failed = Path.join(directory, "failed")
-    target = triple() || host(cargo)
+  defp options do
+    app = Mix.Project.app_path()
 
-    args =
-      ["build", "--profile", "spawner", "--locked", "--manifest-path", @manifest] ++
-        ["--target-dir", directory, "--target", target] ++
-        Enum.flat_map(@packages, &["--package", &1])
+    %{
+      priv: Path.join(app, "priv"),
+      native: @native,
+      cargo_target: Path.expand(System.get_env("CARGO_TARGET_DIR") || Path.join(app, "native")),
+      tests?: Mix.env() == :test,
+      version: Mix.Project.config()[:version],
+      checksums: Path.expand("../checksum.exs", __DIR__),
+      url: Application.get_env(:muontrap, :precompiled_url)
+    }
+  end
 
-    flags =
-      "#{System.get_env("RUSTFLAGS")} -C target-feature=+crt-static -C relocation-model=static"
+  defp manifest, do: Path.join(Mix.Project.manifest_path(), "compile.muontrap_native")
 
-    with true <- File.read(failed) != {:ok, version},
-         # What the linker says is shown by the build that follows, if that fails as well.
-         {_, 0} <- run_cargo(cargo, args, &(&1 =~ ~r/^\s*Compiling /), RUSTFLAGS: flags) do
-      {:ok, Path.join([directory, target, "spawner"])}
+  defp sources do
+    native = ~w(Cargo.* .cargo/* */Cargo.toml */build.rs */src/**/*.rs)
+
+    patterns = [
+      "*.exs",
+      "native/*.exs",
+      "../checksum.exs" | Enum.map(native, &("../native/" <> &1))
+    ]
+
+    Enum.flat_map(patterns, &Path.wildcard(Path.join(__DIR__, &1), match_dot: true))
+  end
+
+  defp unchanged?(sources) do
+    with {:ok, content} <- File.read(manifest()),
+         {circumstances, sources_then, watched} <- :erlang.binary_to_term(content) do
+      circumstances == circumstances() and sources_then == stamps(sources) and
+        Enum.all?(watched, fn {path, stamp} -> stamp != nil and stamp == stamp(path) end)
     else
-      _failed_now_or_before ->
-        File.mkdir_p!(directory)
-        File.write!(failed, version)
-        :error
+      _none_or_of_another_version -> false
     end
   end
 
-  defp host(cargo) do
-    {output, 0} = System.cmd(cargo, ["-vV"], cd: @native)
-    [_line, host] = Regex.run(~r/^host: (.+)$/m, output)
-    host
-  end
-
-  defp build_workspace(cargo, more) do
-    args = ["build", "--release", "--locked" | build_args(more)]
-    {lines, status} = run_cargo(cargo, args, &(not (&1 =~ ~r/^\s*Finished /)), [])
-
-    cond do
-      status == 0 ->
-        :ok
-
-      problem = Enum.find(lines, &(&1 =~ ~r/linker `.+` not found|linking with `.+` failed/)) ->
-        Mix.raise(
-          "muontrap's native part needs a linker and the C library, got: #{problem}. Install " <>
-            "them, for example with: apt-get install gcc libc6-dev"
-        )
-
-      true ->
-        Mix.raise("muontrap's native part did not build: cargo exited with #{status}")
-    end
-  end
-
-  defp build_args(more) do
-    packages = ["muontrap_nif"] ++ more ++ if(test?(), do: ["muontrap_test_programs"], else: [])
-
-    ["--manifest-path", @manifest, "--target-dir", target_dir()] ++
-      Enum.flat_map(packages, &["--package", &1]) ++
-      if(triple(), do: ["--target", triple()], else: [])
-  end
-
-  # Cargo's messages as they come, those that `show?` picks.
-  defp run_cargo(cargo, args, show?, env) do
-    env = for {name, value} <- env, do: {~c"#{name}", ~c"#{value}"}
-    options = [:binary, :exit_status, :stderr_to_stdout, line: 65_536, args: args, cd: @native]
-    port = Port.open({:spawn_executable, cargo}, [{:env, env} | options])
-    relay(port, show?, [])
-  end
-
-  defp relay(port, show?, lines) do
-    receive do
-      {^port, {:data, {_eol, line}}} ->
-        if show?.(line), do: Mix.shell().info(line)
-        relay(port, show?, [line | lines])
-
-      {^port, {:exit_status, status}} ->
-        {lines, status}
-    end
-  end
-
-  # What to copy to which place below `priv`.
-  defp artifacts(programs) do
-    test_programs =
-      if test?(), do: Path.wildcard(Path.join(@native, "test_programs/src/bin/*.rs")), else: []
-
-    built =
-      [{Path.join(release_dir(), "libmuontrap_nif.so"), "muontrap_nif.so"}] ++
-        Enum.map(@programs, &{Path.join(programs || "", &1), &1}) ++
-        Enum.map(test_programs, &test_program/1)
-
-    for {from, name} <- built do
-      {if(prebuilt(), do: Path.join(prebuilt(), name), else: from), priv(name)}
-    end
-  end
-
-  defp test_program(source) do
-    name = Path.basename(source, ".rs")
-    {Path.join(release_dir(), name), Path.join("test_programs", name)}
-  end
-
-  # Returns whether the file had to be written. A running VM may have the old one mapped: it is
-  # replaced, never written into.
-  defp install({from, to}) do
-    content = File.read!(from)
-
-    if File.read(to) == {:ok, content} do
-      false
+  # A file that is written to in the very second in which it was read looks the same afterwards.
+  defp remember(now, sources, watched) do
+    if Enum.any?(sources, fn {_path, {_size, changed}} -> changed >= now - 1 end) do
+      File.rm(manifest())
     else
-      new = "#{to}.#{System.pid()}.new"
-      make_folder(Path.dirname(to))
-      File.cp!(from, new)
-      File.rename!(new, to)
-      true
+      File.mkdir_p!(Path.dirname(manifest()))
+      content = {circumstances(), sources, stamps(watched)}
+      File.write!(manifest(), :erlang.term_to_binary(content))
     end
   end
 
-  # Mix links `priv` to that of the source tree when there is one.
-  defp make_folder(folder) do
-    with {:ok, link} <- File.read_link(priv("")) do
-      File.rm!(priv(""))
-      File.cp_r!(Path.expand(link, Mix.Project.app_path()), priv(""))
+  defp circumstances do
+    variables = for {name, value} <- System.get_env(), name =~ @variables, do: {name, value}
+    {Enum.sort(variables), options()}
+  end
+
+  defp stamps(paths), do: for(path <- paths, do: {path, stamp(path)})
+
+  defp stamp(path) do
+    case File.stat(path, time: :posix) do
+      {:ok, stat} -> {stat.size, stat.mtime}
+      {:error, _reason} -> nil
     end
-
-    File.mkdir_p!(folder)
   end
-
-  defp priv(name), do: Path.join([Mix.Project.app_path(), "priv", name])
-
-  defp target_dir do
-    Path.expand(
-      System.get_env("CARGO_TARGET_DIR") || Path.join(Mix.Project.build_path(), "muontrap_native")
-    )
-  end
-
-  defp release_dir, do: Path.join([target_dir(), triple() || "", "release"])
-  defp prebuilt, do: System.get_env("MUONTRAP_NATIVE_PREBUILT")
-  defp triple, do: System.get_env("MUONTRAP_NATIVE_TARGET")
-  defp test?, do: Mix.env() == :test
 end

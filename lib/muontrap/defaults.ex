@@ -12,23 +12,31 @@ defmodule MuonTrap.Defaults do
       config :muontrap,
         stdio_window: 10_240,
         delay_to_sigkill: 500,
-        spawner_path: "/opt/muontrap/muontrap_spawner"
+        priv_dir: "/opt/muontrap",
+        spawner_path: "/opt/muontrap/muontrap_spawner",
+        precompiled_url: "https://example.com/muontrap"
 
     * `:stdio_window` - bytes, the default of the option of that name (10,240)
     * `:delay_to_sigkill` - milliseconds, the default of the option of that name (500)
-    * `:spawner_path` - absolute path of the helper binary; `nil` (the default) means the one in the
-      application's `priv/`
+    * `:priv_dir` - absolute path of the folder with the native parts, read when the library is loaded; `nil` (the
+      default) means the application's `priv/`, or in an escript a folder of the user's cache that they are put into
+    * `:spawner_path` - absolute path of the helper binary; `nil` (the default) means the one in that folder
+    * `:precompiled_url` - address of the folder with archives of what has been built already, read when muontrap is
+      compiled; `nil` (the default) means the release's. See the guide on installation
 
   `validate!/0` runs when the application starts, so a typo in the configuration is an error then and not
   a value that is silently ignored.
   """
 
   alias MuonTrap.Options.Type
+  alias MuonTrap.Priv
 
   @table [
     stdio_window: {:stdio_window, 10_240},
     delay_to_sigkill: {:delay, 500},
-    spawner_path: {:absolute_path, nil}
+    priv_dir: {:absolute_path, nil},
+    spawner_path: {:absolute_path, nil},
+    precompiled_url: {:string, nil}
   ]
 
   @doc "Returns the default output window in bytes."
@@ -39,19 +47,34 @@ defmodule MuonTrap.Defaults do
   @spec delay_to_sigkill() :: non_neg_integer()
   def delay_to_sigkill, do: fetch!(:delay_to_sigkill)
 
-  @doc "Returns the absolute path of the spawner binary, as the bytes that the kernel knows it by."
-  @spec spawner_path() :: Path.t()
-  def spawner_path, do: fetch!(:spawner_path) || in_priv("muontrap_spawner")
+  @doc """
+  Returns `{:ok, path}` of the folder with the native parts, as the bytes that the kernel knows it by, or
+  `{:error, text}` with what is in the way. In an escript it puts them there, or checks that they are what the escript
+  holds: some milliseconds.
+  """
+  @spec priv_dir() :: {:ok, Path.t()} | {:error, String.t()}
+  def priv_dir do
+    case fetch!(:priv_dir) do
+      nil -> Priv.dir()
+      path -> {:ok, path}
+    end
+  end
 
-  @doc "Returns the absolute path of the program `muontrap`, in the same form."
+  @doc """
+  Returns the absolute path of the program `muontrap`, in the same form. Raises `RuntimeError` with what is in the way
+  where there is no folder with the native parts.
+  """
   @spec program_path() :: Path.t()
-  def program_path, do: in_priv("muontrap")
+  def program_path do
+    case priv_dir() do
+      {:ok, folder} -> Path.join(folder, "muontrap")
+      {:error, text} -> raise text
+    end
+  end
 
-  defp in_priv(name), do: Path.join(bytes(:code.priv_dir(:muontrap)), name)
-
-  # Not as Elixir does it, which makes UTF-8 of what a VM of latin1 has as one character per byte.
-  defp bytes(path),
-    do: :unicode.characters_to_binary(path, :unicode, :file.native_name_encoding())
+  @doc "Returns the absolute path of the spawner binary, given the folder of the native parts."
+  @spec spawner_path(Path.t()) :: Path.t()
+  def spawner_path(priv_dir), do: fetch!(:spawner_path) || Path.join(priv_dir, "muontrap_spawner")
 
   @doc """
   Checks the whole environment of the application.

@@ -6,9 +6,9 @@ defmodule MuonTrap.Nif do
   # The functions of native/muontrap_nif, see nifs.rs there.
 
   alias MuonTrap.Defaults
-  # Compiling a module loads it, and then this has to be there.
-  Code.ensure_compiled!(Defaults)
 
+  # Where this is compiled there may be no library yet, or one for another machine.
+  @compile {:autoload, false}
   @on_load :load
 
   @typedoc "A running command, held by its owner."
@@ -27,20 +27,28 @@ defmodule MuonTrap.Nif do
 
   @doc false
   def load do
-    latin1? = :file.native_name_encoding() == :latin1
-    path = :filename.join(:code.priv_dir(:muontrap), ~c"muontrap_nif")
-
-    case :erlang.load_nif(path, {Defaults.spawner_path(), latin1?}) do
-      :ok ->
-        _ = :persistent_term.erase(__MODULE__)
-        :ok
-
-      {:error, {kind, text}} ->
-        reason = Map.get_lazy(@refusals, text, fn -> "#{text} (#{kind})" end)
-
+    with {:ok, folder} <- Defaults.priv_dir(), :ok <- load(folder) do
+      _ = :persistent_term.erase(__MODULE__)
+      :ok
+    else
+      {:error, reason} ->
         # For whoever finds the module missing; the code server logs what is returned and forgets it.
         :persistent_term.put(__MODULE__, reason)
         {:error, reason}
+    end
+  end
+
+  defp load(folder) do
+    encoding = :file.native_name_encoding()
+    # A list of what file names are made of here, bytes or characters.
+    path = :unicode.characters_to_list(Path.join(folder, "muontrap_nif"), encoding)
+
+    case :erlang.load_nif(path, {Defaults.spawner_path(folder), encoding == :latin1}) do
+      :ok ->
+        :ok
+
+      {:error, {kind, text}} ->
+        {:error, Map.get_lazy(@refusals, text, fn -> "#{text} (#{kind})" end)}
     end
   end
 

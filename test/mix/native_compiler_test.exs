@@ -5,27 +5,22 @@ defmodule Mix.Tasks.Compile.MuontrapNativeTest do
   # PATH, the Mix project and its environment belong to the whole VM.
   use ExUnit.Case, async: false
 
+  import MuonTrap.Builds
+
   alias Mix.Tasks.Compile.MuontrapNative
 
   @moduletag :build
   @moduletag timeout: 300_000
 
   @source Path.expand("../..", __DIR__)
-  # Cargo has built it all there for the tests that run now.
-  @target System.get_env("CARGO_TARGET_DIR") ||
-            Path.join(Mix.Project.build_path(), "muontrap_native")
 
-  setup do
-    tmp =
-      Path.join(
-        System.tmp_dir!(),
-        "muontrap_build_#{System.unique_integer([:positive])}_#{System.pid()}"
-      )
-
-    File.mkdir_p!(tmp)
-    on_exit(fn -> File.rm_rf!(tmp) end)
-    %{tmp: tmp}
+  setup_all do
+    # As it is loaded once there is something to build.
+    Code.require_file("mix/native/build.exs", @source)
+    :ok
   end
+
+  setup do: %{tmp: folder()}
 
   describe "in a project that depends on muontrap" do
     test "a release runs programs from any folder, without test programs", %{tmp: tmp} do
@@ -33,7 +28,7 @@ defmodule Mix.Tasks.Compile.MuontrapNativeTest do
       assert {_output, 0} = mix(["release", "--path", Path.join(tmp, "rel")], app)
 
       script = """
-      {"works\\n", 0} = MuonTrap.cmd("echo", ["works"])
+      {"works\n", 0} = MuonTrap.cmd("echo", ["works"])
       :muontrap |> Application.app_dir("priv") |> File.ls!() |> Enum.sort() |> IO.inspect()
       """
 
@@ -42,52 +37,54 @@ defmodule Mix.Tasks.Compile.MuontrapNativeTest do
       assert output =~ ~s(["muontrap", "muontrap_nif.so", "muontrap_spawner"])
     end
 
-    test "its version is one that dependencies on upstream ask for" do
-      version = :muontrap |> Application.spec(:vsn) |> to_string()
-
-      for requirement <- ["~> 1.0", "~> 1.7", "~> 1.8", "~> 1.0 or ~> 0.6", ">= 1.5.0"] do
-        assert Version.match?(version, requirement), requirement
-      end
-    end
-
-    # Without Hex, which would ask for itself: the other one says where muontrap is as well.
-    test "one line takes the place of what another dependency asks for", %{tmp: tmp} do
-      other = Path.join(tmp, "other")
-      File.mkdir_p!(Path.join(other, "lib"))
-      File.write!(Path.join(other, "lib/other.ex"), "defmodule Other do\n#{uses()}end\n")
-      asked = [{:muontrap, "~> 1.7", path: @source}]
-      File.write!(Path.join(other, "mix.exs"), project(:other, asked))
-
-      overriding = [{:other, path: other}, {:muontrap, path: @source, override: true}]
-      app = throw_away_app(tmp, @source, overriding)
-      # What was built for the tests that run now.
-      prebuilt = ["env", "MUONTRAP_NATIVE_PREBUILT=#{Application.app_dir(:muontrap, "priv")}"]
-
-      assert {output, 0} = mix(["run", "-e", "IO.inspect(Other.hello())"], app, prebuilt)
-      assert output =~ ~s({"hello\\n", 0})
-      assert {output, 0} = mix(["deps"], app, prebuilt)
-      assert output =~ ~r/^\* muontrap 1\.9\.0 /m
-      refute output =~ "mix deps.get"
-
-      # The same as a requirement of the project itself, which Mix checks against the version.
-      app = throw_away_app(tmp, @source, asked)
-      assert {_output, 0} = mix(["deps.loadpaths"], app, prebuilt)
-      app = throw_away_app(tmp, @source, [{:muontrap, "~> 2.0", path: @source}])
-      assert {output, 1} = mix(["deps.loadpaths"], app, prebuilt)
-      assert output =~ "1.9.0"
-    end
-
-    defp uses, do: "  def hello, do: MuonTrap.cmd(\"echo\", [\"hello\"])\n"
-
-    test "a read-only source tree stays as it is", %{tmp: tmp} do
+    test "what the package holds is enough, in a folder that nobody may write to", %{tmp: tmp} do
       source = copy_source(Path.join(tmp, "source"))
       before = listing(source)
       app = throw_away_app(tmp, source)
 
-      assert {output, 0} = read_only(source, fn command -> mix(["compile"], app, command) end)
+      assert {output, 0} =
+               read_only(source, fn command -> mix(["compile"], app, wrap: command) end)
+
       assert output =~ "Compiling muontrap_spawner"
-      assert File.exists?(Path.join(app, "_build/prod/lib/muontrap/priv/muontrap_nif.so"))
       assert listing(source) == before
+
+      run = ["run", "-e", ~S|{"works\n", 0} = MuonTrap.cmd("echo", ["works"])|]
+      assert {_output, 0} = mix(run, app)
+
+      # The guides and the licence go along, what only tests need does not.
+      for name <- ["guides/guarantees.md", "LICENSE"],
+          do: assert(File.exists?(Path.join(source, name)))
+
+      refute File.exists?(Path.join(source, "test"))
+
+      # Nothing stays of it, wherever it was built.
+      assert {_output, 0} = mix(["deps.clean", "muontrap", "--build"], app)
+      assert File.ls!(Path.join(app, "_build/prod")) -- ["lib", ".mix"] == []
+      refute File.exists?(Path.join(app, "_build/prod/lib/muontrap"))
+    end
+
+    test "a cross build loads nothing of what it installs", %{tmp: tmp} do
+      prebuilt = Path.join(tmp, "prebuilt")
+      File.mkdir_p!(prebuilt)
+
+      for name <- ["muontrap", "muontrap_nif.so", "muontrap_spawner"],
+          do: File.write!(Path.join(prebuilt, name), elf("s390x", nil))
+
+      env = [
+        {"MUONTRAP_NATIVE_PREBUILT", prebuilt},
+        {"MUONTRAP_NATIVE_TARGET", "s390x-unknown-linux-gnu"}
+      ]
+
+      app = throw_away_app(tmp, @source)
+      assert {output, 0} = mix(["compile"], app, env: env)
+      refute output =~ ~r/warning|Failed to load|error/i
+      installed = Path.join(app, "_build/prod/lib/muontrap/priv/muontrap_nif.so")
+      assert File.read!(installed) == elf("s390x", nil)
+
+      # And what was for that machine is not left to this one.
+      env = [{"MUONTRAP_NATIVE_PREBUILT", prebuilt}]
+      assert {output, 1} = mix(["compile"], app, env: env)
+      assert output =~ "is for S/390, 64 bits, big-endian, but muontrap is compiled for"
     end
   end
 
@@ -103,7 +100,10 @@ defmodule Mix.Tasks.Compile.MuontrapNativeTest do
         Mix.env(env)
       end)
 
-      for name <- ["MIX_BUILD_PATH", "MIX_BUILD_ROOT", "MUONTRAP_NATIVE_PREBUILT"],
+      # What tells the target, or where it comes from, is the test's to say.
+      for name <-
+            ~w(MIX_BUILD_PATH MIX_BUILD_ROOT MUONTRAP_NATIVE_PREBUILT MUONTRAP_NATIVE_TARGET MUONTRAP_BUILD) ++
+              ~w(MUONTRAP_PRECOMPILED_DIR CARGO_BUILD_TARGET TARGET_ARCH CROSSCOMPILE CC RUSTFLAGS),
           do: put_env(name, nil)
 
       put_env("CARGO_TARGET_DIR", Path.join(tmp, "target"))
@@ -152,10 +152,10 @@ defmodule Mix.Tasks.Compile.MuontrapNativeTest do
       [installed] = Path.wildcard(Path.join(app, "**/priv/muontrap_nif.so"))
       File.ln!(installed, Path.join(tmp, "in_use"))
 
-      File.write!(nif, "new")
+      File.write!(nif, own_elf("newer"))
       assert {:ok, []} = run(app)
-      assert File.read!(installed) == "new"
-      assert File.read!(Path.join(tmp, "in_use")) == "old"
+      assert File.read!(installed) == own_elf("newer")
+      assert File.read!(Path.join(tmp, "in_use")) == own_elf("old")
 
       assert Enum.sort(File.ls!(Path.dirname(installed))) == [
                "muontrap",
@@ -164,28 +164,141 @@ defmodule Mix.Tasks.Compile.MuontrapNativeTest do
              ]
     end
 
-    test "takes the programs that are linked statically, and the usual ones where that fails", %{
-      tmp: tmp,
-      app: app
-    } do
+    test "runs nothing at all while nothing has changed", %{tmp: tmp, app: app} do
+      asked = Path.join(tmp, "asked")
+      cargo(tmp, build: "echo >>#{asked}; exit 0")
       built(tmp, "libmuontrap_nif.so", "nif")
-      for name <- ["muontrap_spawner", "muontrap"], do: built(tmp, name, "usual")
+      built(tmp, "muontrap_spawner", "spawner")
+      built(tmp, "muontrap", "program")
+      assert {:ok, []} = run(app)
+      before = File.read!(asked)
+      # Without this cargo in PATH.
+      put_env("PATH", tmp)
+      for _ <- 1..3, do: assert({:noop, []} = run(app))
+      assert File.read!(asked) == before
+
+      # What is installed counts, and so does what is asked for.
+      [installed] = Path.wildcard(Path.join(app, "**/priv/muontrap_spawner"))
+      File.rm!(installed)
+      assert_raise Mix.Error, ~r/no cargo in PATH/, fn -> run(app) end
+    end
+
+    test "links programs statically, and as usual where that fails", %{tmp: tmp, app: app} do
+      built(tmp, "libmuontrap_nif.so", "nif")
+      spawner = built(tmp, "muontrap_spawner", "usual")
+      built(tmp, "muontrap", "usual")
       tried = Path.join(tmp, "tried")
 
       cargo(tmp, build: "exit 0", static: "echo >>#{tried}; exit 1")
       assert {:ok, []} = run(app)
-      assert installed(app) == ["usual", "usual"]
+      [installed] = Path.wildcard(Path.join(app, "**/priv/muontrap_spawner"))
+      assert File.read!(installed) == own_elf("usual")
 
       # Not tried again with the same cargo.
-      assert {:noop, []} = run(app)
+      File.write!(spawner, own_elf("another"))
+      assert {:ok, []} = run(app)
       assert File.read!(tried) == "\n"
 
-      for name <- ["muontrap_spawner", "muontrap"],
-          do: built(tmp, "../static/some-machine/spawner/#{name}", "static")
-
-      cargo(tmp, build: "exit 0", static: "exit 0", version: "9999.1.0")
+      cargo(tmp, build: "exit 1", static: "exit 0", version: "9999.1.0")
+      File.write!(spawner, own_elf("static"))
       assert {:ok, []} = run(app)
-      assert installed(app) == ["static", "static"]
+      assert File.read!(installed) == own_elf("static")
+    end
+
+    test "always names the target, so that nothing of another build is taken", %{
+      tmp: tmp,
+      app: app
+    } do
+      said = Path.join(tmp, "said")
+      cargo(tmp, static: "echo \"$@\" >>#{said}; exit 0")
+
+      for {variables, triple} <- [
+            {[], "some-machine"},
+            {[{"CARGO_BUILD_TARGET", "aarch64-unknown-linux-gnu"}], "aarch64-unknown-linux-gnu"},
+            {[{"MUONTRAP_NATIVE_TARGET", "riscv64gc-unknown-linux-gnu"}],
+             "riscv64gc-unknown-linux-gnu"}
+          ] do
+        for {name, value} <- variables, do: put_env(name, value)
+        # Of a build without a target, which is for nobody here.
+        built(tmp, "../release/libmuontrap_nif.so", "stale")
+        assert_raise Mix.Error, ~r/should be at .*#{triple}\/release/, fn -> run(app) end
+        assert File.read!(said) =~ "--target #{triple}"
+      end
+    end
+
+    test "refuses what is for another machine, and says how to mend it", %{tmp: tmp, app: app} do
+      for {name, value} <-
+            [{"TARGET_ARCH", "arm"}, {"TARGET_OS", "linux"}, {"TARGET_ABI", "gnueabihf"}] ++
+              [{"TARGET_CPU", "cortex_a7"}, {"CC", "/opt/arm-cc --sysroot=/opt/arm"}],
+          do: put_env(name, value)
+
+      triple = "armv7-unknown-linux-gnueabihf"
+      said = Path.join(tmp, "said")
+      cargo(tmp, static: "env | grep ^CARGO_TARGET_ARM >#{said}; exit 0")
+
+      for name <- ["libmuontrap_nif.so", "muontrap_spawner", "muontrap"],
+          do: built(tmp, "../#{name}", "", triple)
+
+      message =
+        ~r/is for x86-64, 64 bits.*compiled for #{triple} \(from TARGET_ARCH\), which is ARM, 32 bits, hard/
+
+      for name <- ["libmuontrap_nif.so", "muontrap_spawner", "muontrap"],
+          do: File.write!(Path.join([tmp, "target", triple, "release", name]), elf("x86_64", nil))
+
+      error = assert_raise Mix.Error, message, fn -> run(app) end
+      assert Exception.message(error) =~ "CARGO_TARGET_ARMV7_UNKNOWN_LINUX_GNUEABIHF_LINKER"
+      assert Path.wildcard(Path.join(app, "**/priv/*")) == []
+
+      # The compiler that Nerves names is the linker, with its flags.
+      assert File.read!(said) =~ "_LINKER=/opt/arm-cc\n"
+      assert File.read!(said) =~ "link-arg=--sysroot=/opt/arm"
+
+      for name <- ["libmuontrap_nif.so", "muontrap_spawner", "muontrap"],
+          do: File.write!(Path.join([tmp, "target", triple, "release", name]), elf("armhf", nil))
+
+      assert {:ok, []} = run(app)
+      assert [_nif] = Path.wildcard(Path.join(app, "**/priv/muontrap_nif.so"))
+    end
+
+    test "refuses a library for the other C library", %{tmp: tmp, app: app} do
+      put_env("MUONTRAP_NATIVE_TARGET", "x86_64-unknown-linux-musl")
+      said = Path.join(tmp, "said")
+      cargo(tmp, static: "env | grep RUSTFLAGS >#{said}; exit 0")
+      folder = Path.join(tmp, "target/x86_64-unknown-linux-musl/release")
+      File.mkdir_p!(folder)
+      File.write!(Path.join(folder, "muontrap_spawner"), elf("x86_64", nil))
+
+      File.write!(
+        Path.join(folder, "libmuontrap_nif.so"),
+        elf("x86_64", "/lib64/ld-linux-x86-64.so.2")
+      )
+
+      assert_raise Mix.Error, ~r/is for x86-64, 64 bits, glibc, but.* 64 bits, musl/, fn ->
+        run(app)
+      end
+
+      File.write!(
+        Path.join(folder, "libmuontrap_nif.so"),
+        elf("x86_64", "/lib/ld-musl-x86_64.so.1")
+      )
+
+      assert {:ok, []} = run(app)
+      assert File.read!(said) =~ "target-feature=-crt-static"
+    end
+
+    test "says in a sentence what Rust lacks for a target", %{tmp: tmp, app: app} do
+      put_env("MUONTRAP_NATIVE_TARGET", "aarch64-unknown-linux-gnu")
+      cargo(tmp, build: "echo \"error[E0463]: can't find crate for \\`core\\`\" >&2; exit 101")
+      assert_raise Mix.Error, ~r/rustup target add aarch64-unknown-linux-gnu/, fn -> run(app) end
+    end
+
+    test "compiles for Linux alone, and says so", %{tmp: tmp, app: app} do
+      cargo(tmp, static: "exit 0")
+      put_env("MUONTRAP_NATIVE_TARGET", "x86_64-pc-windows-msvc")
+
+      assert_raise Mix.Error, ~r/runs on Linux alone, got: x86_64-pc-windows-msvc/, fn ->
+        run(app)
+      end
     end
 
     test "makes a folder of a priv that is a link", %{tmp: tmp, app: app} do
@@ -216,8 +329,8 @@ defmodule Mix.Tasks.Compile.MuontrapNativeTest do
       put_env("PATH", tmp)
       put_env("MUONTRAP_NATIVE_PREBUILT", tmp)
 
-      for name <- ["muontrap_nif.so", "muontrap_spawner", "muontrap"],
-          do: File.write!(Path.join(tmp, name), name)
+      for name <- ["muontrap", "muontrap_nif.so", "muontrap_spawner"],
+          do: File.write!(Path.join(tmp, name), own_elf(name))
 
       assert {:ok, []} = run(app)
       assert [_installed] = Path.wildcard(Path.join(app, "**/priv/muontrap_spawner"))
@@ -238,97 +351,32 @@ defmodule Mix.Tasks.Compile.MuontrapNativeTest do
     end
   end
 
-  defp installed(app) do
-    for name <- ["muontrap_spawner", "muontrap"] do
-      [file] = Path.wildcard(Path.join(app, "**/priv/#{name}"))
-      File.read!(file)
-    end
-  end
-
-  defp throw_away_app(tmp, source, deps \\ nil) do
-    app = Path.join(tmp, "app")
-    File.mkdir_p!(Path.join(app, "lib"))
-    File.write!(Path.join(app, "lib/throw_away.ex"), "defmodule ThrowAway do\nend\n")
-
-    deps = deps || [{:muontrap, path: source}]
-    File.write!(Path.join(app, "mix.exs"), project(:throw_away, deps))
-    app
-  end
-
-  defp project(app, deps) do
-    """
-    defmodule #{Macro.camelize("#{app}")}#{System.unique_integer([:positive])}.MixProject do
-      use Mix.Project
-
-      def project do
-        [app: #{inspect(app)}, version: "0.1.0", deps: #{inspect(deps)}]
-      end
-    end
-    """
-  end
-
-  # `wrap` may put a command before that of Mix.
-  defp mix(args, app, wrap \\ []) do
-    [command | args] = wrap ++ ["mix" | args]
-
-    env = [
-      {"MIX_ENV", "prod"},
-      {"MIX_BUILD_PATH", nil},
-      {"MIX_BUILD_ROOT", nil},
-      {"MUONTRAP_NATIVE_PREBUILT", nil},
-      {"CARGO_TARGET_DIR", @target}
-    ]
-
-    System.cmd(command, args, cd: app, env: env, stderr_to_stdout: true)
-  end
-
   defp run(app), do: in_app(app, fn -> MuontrapNative.run([]) end)
 
   defp in_app(app, fun) do
     Mix.Project.in_project(:throw_away, app, fn _module -> fun.() end)
   end
 
-  defp cargo(tmp, options) do
-    version = Keyword.get(options, :version, "9999.0.0")
-    build = Keyword.get(options, :build, "exit 1")
-    static = Keyword.get(options, :static, "exit 1")
-    bin = Path.join(tmp, "bin")
-    File.mkdir_p!(bin)
-
-    File.write!(Path.join(bin, "cargo"), """
-    #!/bin/sh
-    case $1 in
-      --version) echo "cargo #{version} (0123456 2020-01-01)" ;;
-      -vV) echo "host: some-machine" ;;
-      build) if [ "$2" = --profile ]; then #{static}; else #{build}; fi ;;
-    esac
-    """)
-
-    File.chmod!(Path.join(bin, "cargo"), 0o755)
-    put_env("PATH", bin <> ":" <> System.get_env("PATH"))
-  end
-
-  # `nil` takes the variable away. The test's end puts back what was there.
-  defp put_env(name, value) do
-    before = System.get_env(name)
-    on_exit(fn -> System.put_env([{name, before}]) end)
-    System.put_env([{name, value}])
-  end
-
-  defp built(tmp, name, content) do
-    file = Path.join([tmp, "target/release", name])
+  defp built(tmp, name, text, triple \\ "some-machine") do
+    file = Path.join([tmp, "target", triple, "release", name])
     File.mkdir_p!(Path.dirname(file))
-    File.write!(file, content)
+    File.write!(file, own_elf(text))
     file
   end
 
+  # As Hex does it: a pattern that finds nothing is an error, a folder stands for all that is in it.
   defp copy_source(to) do
-    File.mkdir_p!(to)
+    for pattern <- Mix.Project.config()[:package][:files] do
+      found = Path.wildcard(Path.join(@source, pattern), match_dot: true)
+      assert found != [], "the package lists #{pattern}, and there is nothing of that name"
 
-    for name <- ["mix.exs", "mix", "lib", "config", "native"],
-        do: File.cp_r!(Path.join(@source, name), Path.join(to, name))
+      for path <- found do
+        target = Path.join(to, Path.relative_to(path, @source))
+        File.mkdir_p!(Path.dirname(target))
+        File.cp_r!(path, target)
+      end
+    end
 
-    File.rm_rf!(Path.join(to, "native/target"))
     to
   end
 

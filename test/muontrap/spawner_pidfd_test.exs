@@ -45,7 +45,7 @@ defmodule MuonTrap.SpawnerPidfdTest do
       on_exit(fn -> File.rm_rf!(directory) end)
       calls = Path.join(directory, "calls")
       spawner = Path.join(directory, "spawner")
-      original = MuonTrap.Defaults.spawner_path()
+      original = Application.app_dir(:muontrap, "priv/muontrap_spawner")
 
       File.write!(spawner, """
       #!/bin/sh

@@ -18,8 +18,8 @@ impl Names for System {
         let found = match account {
             Account::Id(uid) => unistd::User::from_uid((*uid).into()),
             Account::Name(name) => unistd::User::from_name(name),
-        }?;
-        Ok(found.map(|user| User {
+        };
+        Ok(known(found)?.map(|user| User {
             name: user.name,
             uid: user.uid.as_raw(),
             gid: user.gid.as_raw(),
@@ -27,12 +27,20 @@ impl Names for System {
     }
 
     fn group(&self, name: &str) -> nix::Result<Option<u32>> {
-        Ok(Group::from_name(name)?.map(|group| group.gid.as_raw()))
+        Ok(known(Group::from_name(name))?.map(|group| group.gid.as_raw()))
     }
 
     fn groups_of(&self, user: &User, gid: u32) -> nix::Result<Vec<u32>> {
         let name = CString::new(user.name.as_str()).map_err(|_| Errno::EINVAL)?;
         let groups = unistd::getgrouplist(&name, gid.into())?;
         Ok(groups.into_iter().map(Gid::as_raw).collect())
+    }
+}
+
+/// getpwnam(3): a machine without the file, or without an entry, may say so by an errno.
+fn known<T>(found: nix::Result<Option<T>>) -> nix::Result<Option<T>> {
+    match found {
+        Err(Errno::ENOENT | Errno::ESRCH) => Ok(None),
+        found => found,
     }
 }

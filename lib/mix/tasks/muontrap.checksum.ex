@@ -1,0 +1,57 @@
+# SPDX-FileCopyrightText: 2026 The muontrap authors
+# SPDX-License-Identifier: Apache-2.0
+
+defmodule Mix.Tasks.Muontrap.Checksum do
+  @shortdoc "Writes the SHA-256 of muontrap's archives to a checksum.exs"
+
+  @moduledoc """
+  Writes the list of archives with native parts that a project may install.
+
+      mix muontrap.checksum [FOLDER] [--output FILE] [--url URL]
+
+  FOLDER is where `bin/precompile` has put them, `_build/precompiled` by default. Every archive in it is listed, those
+  of other versions too.
+
+    * `--output FILE` - the list, `checksum.exs` in FOLDER by default. That of a release is `checksum.exs` beside
+      `mix.exs`, which goes into the package
+    * `--url URL` - the address of the folder that the release's archives are fetched from; without it none are
+      fetched unless a project names one in `config :muontrap, precompiled_url:`
+
+  Raises `Mix.Error` if there is no archive.
+  """
+
+  use Mix.Task
+
+  @impl Mix.Task
+  def run(args) do
+    {options, arguments} = OptionParser.parse!(args, strict: [output: :string, url: :string])
+    folder = List.first(arguments) || "_build/precompiled"
+    output = options[:output] || Path.join(folder, "checksum.exs")
+
+    archives = Path.wildcard(Path.join(folder, "muontrap-*-nif-*.tar.gz"))
+
+    if archives == [] do
+      Mix.raise("there is no archive in #{folder}. Build some with: bin/precompile TRIPLE...")
+    end
+
+    File.write!(output, text(options[:url], archives))
+    Mix.shell().info("wrote #{output}: #{length(archives)} archives")
+  end
+
+  defp text(url, archives) do
+    sums =
+      for path <- archives do
+        sum = :crypto.hash(:sha256, File.read!(path)) |> Base.encode16(case: :lower)
+        "    #{inspect(Path.basename(path))} => #{inspect(sum)}"
+      end
+
+    """
+    %{
+      url: #{inspect(url)},
+      sha256: %{
+    #{Enum.join(sums, ",\n")}
+      }
+    }
+    """
+  end
+end

@@ -266,7 +266,9 @@ defmodule Mix.Tasks.Compile.MuontrapNativeTest do
       cargo(tmp, static: "env | grep RUSTFLAGS >#{said}; exit 0")
       folder = Path.join(tmp, "target/x86_64-unknown-linux-musl/release")
       File.mkdir_p!(folder)
-      File.write!(Path.join(folder, "muontrap_spawner"), elf("x86_64", nil))
+
+      for name <- ["muontrap_spawner", "muontrap"],
+          do: File.write!(Path.join(folder, name), elf("x86_64", nil))
 
       File.write!(
         Path.join(folder, "libmuontrap_nif.so"),

@@ -138,7 +138,7 @@ defmodule MuonTrap.Daemon do
   @doc """
   What is known of the program so far.
 
-  `:os_pid`, `:uptime_ms`, `:stdout_bytes`, `:stderr_bytes`, `:output_byte_count` (both),
+  `:os_pid`, `:uptime_ms`, `:stdout_bytes`, `:stderr_bytes`, `:output_byte_count` (of both, as far as it is logged),
   `:unacknowledged_bytes` of `:window_bytes`, `:cpu_time_us` and `:memory_peak_bytes` (of the cgroup, without
   one of the program alone with the CPU time of those of its children that it waited for; `nil` if unknown)
   and `:cgroup`, see `MuonTrap.Cgroup.statistics/1`. With `ready: :notify`, `:notify` is what the program has told

@@ -133,7 +133,7 @@ defmodule MuonTrap.Stress.RandomTest do
     try do
       act(action, opts)
       if int(1..@looked_after) == 1, do: assert_gone(action, token)
-      assert Process.info(self(), :message_queue_len) == {:message_queue_len, 0}
+      assert Process.info(self(), :messages) == {:messages, []}
       action
     rescue
       # What is on its way to a spawner is lost with it, and the owner is told.

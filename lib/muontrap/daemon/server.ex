@@ -353,7 +353,7 @@ defmodule MuonTrap.Daemon.Server do
 
   defp over(state) do
     Input.close(state.input)
-    {_acknowledged, state} = log_slice(state, :all)
+    state = state |> log_slice(:all) |> acknowledge()
     for timer <- [state.timer, state.watchdog], timer, do: :erlang.cancel_timer(timer)
     %{state | phase: :over, input: nil, timer: nil, watchdog: nil}
   end

@@ -36,7 +36,8 @@ defmodule MuonTrap.Daemon.Statistics do
     |> Map.take([:os_pid, :uptime_ms, :stdout_bytes, :stderr_bytes, :notify])
     |> Map.merge(Map.take(info, [:unacknowledged_bytes, :window_bytes]))
     |> Map.merge(%{
-      output_byte_count: info.stdout_bytes + info.stderr_bytes,
+      # What was logged: whoever waits for a number of bytes, as with upstream, finds them in the log then.
+      output_byte_count: info.stdout_bytes + info.stderr_bytes - info.unacknowledged_bytes,
       cpu_time_us: cgroup[:cpu_stat][:usage_usec] || cpu_time_us(info.os_pid),
       memory_peak_bytes: cgroup[:memory_peak] || memory_peak_bytes(info.os_pid),
       cgroup: cgroup

@@ -124,6 +124,15 @@ defmodule MuonTrap.Daemon.OutputTest do
       GenServer.stop(pid)
     end
 
+    test "is counted once it is logged, however slow that is" do
+      to_self = to_self()
+      slow = fn line -> to_self.(line) && Process.sleep(10) end
+      {:ok, pid} = Daemon.start_link("sh", ["-c", "seq 100; sleep 1000"], logger_fun: slow)
+      await(fn -> Daemon.statistics(pid).output_byte_count == 292 end)
+      assert length(lines()) == 100
+      GenServer.stop(pid)
+    end
+
     test "comes to a logger_fun and a log_transform as the bytes that it is" do
       script = ~S(printf 'a\377b\r\n10%%\r20%%\n\303\251')
       bytes = ["a\xFFb", "10%\r20%", "é"]

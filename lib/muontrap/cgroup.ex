@@ -60,14 +60,17 @@ defmodule MuonTrap.Cgroup do
   @tight_bytes 16 * 1024 * 1024
   # What it takes in any case, see execve(2).
   @always_taken_bytes 128 * 1024
+  # What is done outside the group: its limit has nothing to do with it.
+  @outside [:fork, :pipe, :spawner, :shim, :cgroup_create, :cgroup_enable, :cgroup_write]
 
   @doc """
-  Names the memory limit of a group if that is what has kept a program from being executed: the kernel says `e2big`
-  then, as if there were too many arguments. `bytes` are in arguments and environment.
+  Names the memory limit of a group if that is what has kept a program from being executed. Any step from the entry
+  on may be the one that finds no memory, and execve(2) says `e2big` then, as if there were too many arguments.
+  `bytes` are in arguments and environment.
   """
   @spec explain(Error.t(), Plan.t() | nil, non_neg_integer()) :: Error.t()
   def explain(%Error{step: step, reason: reason} = error, %{settings: settings}, bytes)
-      when {step, reason} in [exec: :e2big, exec: :enomem, cgroup_join: :enomem] and
+      when ((reason == :enomem and step not in @outside) or {step, reason} == {:exec, :e2big}) and
              bytes < @always_taken_bytes do
     limits =
       for %{file: path, value: value} <- settings,

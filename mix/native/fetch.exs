@@ -39,9 +39,10 @@ defmodule MuonTrap.Build.Fetch do
     :ok = :httpc.set_options(proxy, client)
     headers = [{~c"user-agent", ~c"muontrap"}]
 
+    # Without these the client asks the system for certificates, also where it has none and needs none.
     options =
       [timeout: timeout_ms, connect_timeout: min(timeout_ms, @connect_timeout_ms)] ++
-        authorization ++ if(uri.scheme == "https", do: [ssl: tls()], else: [])
+        authorization ++ [ssl: if(uri.scheme == "https", do: tls(), else: [])]
 
     case :httpc.request(
            :get,

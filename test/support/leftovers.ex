@@ -81,9 +81,18 @@ defmodule MuonTrap.Leftovers do
     mark = mark_of_this_vm()
     known = Application.get_env(:muontrap_leftovers, :known, MapSet.new())
     all = for name <- File.ls!("/proc"), {pid, ""} <- [Integer.parse(name)], do: pid
-    found = for pid <- all, pid not in known, String.contains?(environment(pid), mark), do: pid
+    new = for pid <- all, pid not in known, not resolver?(pid), do: pid
+    found = Enum.filter(new, &String.contains?(environment(&1), mark))
     Application.put_env(:muontrap_leftovers, :known, MapSet.new(all -- found))
     found
+  end
+
+  # The VM starts it when it first looks up a name, and keeps it, see inet(3).
+  defp resolver?(pid) do
+    case File.read("/proc/#{pid}/comm") do
+      {:ok, name} -> String.trim(name) == "inet_gethost"
+      {:error, _gone} -> false
+    end
   end
 
   defp environment(pid) do

@@ -72,8 +72,9 @@ defmodule MuonTrap.PipeTest do
 
     test = self()
     pid = spawn(fn -> Enum.each(pipeline, fn _chunk -> send(test, :chunk) end) end)
+    on_exit(fn -> Process.exit(pid, :kill) end)
     assert_receive :chunk, 60_000
-    assert length(Trees.carrying(token)) == 3
+    assert Trees.eventually(fn -> length(Trees.carrying(token)) == 3 end)
     Process.exit(pid, :kill)
     assert Trees.eventually(fn -> Trees.carrying(token) == [] end)
   end

@@ -179,8 +179,9 @@ defmodule MuonTrap.StreamTest do
     test "the process that enumerates is killed", %{token: token, env: env} do
       test = self()
       pid = spawn(fn -> Enum.each(endless(env), &send(test, {:element, &1})) end)
+      on_exit(fn -> Process.exit(pid, :kill) end)
       assert_receive {:element, "two"}, @patience_ms
-      assert length(Trees.carrying(token)) == 2
+      assert Trees.eventually(fn -> length(Trees.carrying(token)) == 2 end)
       Process.exit(pid, :kill)
       assert Trees.eventually(fn -> Trees.carrying(token) == [] end)
     end

@@ -68,6 +68,8 @@ pub(crate) struct Command {
 pub(crate) struct Ends {
     pub(crate) outputs: [Option<OwnedFd>; 2],
     pub(crate) input: Option<OwnedFd>,
+    /// What another command will read.
+    pub(crate) joint: Option<OwnedFd>,
 }
 
 /// What is known of a command before it starts.
@@ -98,6 +100,7 @@ impl Command {
             stop: Stop::Untold(description.stop_signal),
             outputs: [Output::new(stdout, stdout_lines), Output::new(stderr, stderr_lines)],
             input: ends.input,
+            joint: ends.joint,
             waiting: Vec::new(),
             tag: Tag::new(reference),
         };
@@ -144,6 +147,18 @@ impl Command {
             }
         }
         Ok(())
+    }
+
+    /// Another descriptor of the pipe that another command is to read.
+    pub(crate) fn joint(&self) -> nix::Result<OwnedFd> {
+        let state = self.lock();
+        let joint = state.joint.as_ref().ok_or(Errno::EBADF)?;
+        joint.try_clone().map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))
+    }
+
+    /// The other command has it, or none will.
+    pub(crate) fn close_joint(&self) {
+        self.lock().joint = None;
     }
 
     /// A new control socket. Returns its far end, for the shim that will be forked.

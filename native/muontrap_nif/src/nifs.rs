@@ -154,6 +154,12 @@ fn has_news(handle: Handle) -> bool {
     handle.0.has_news()
 }
 
+/// Whether neither output nor the end of a command is about to come, as far as can be known.
+#[rustler::nif(name = "silent?")]
+fn is_silent(handle: Handle) -> bool {
+    !handle.0.lock().taken().unread && !handle.0.has_news()
+}
+
 /// What changes about a command: of bounded size.
 #[rustler::nif]
 fn info(env: Env<'_>, handle: Handle) -> Term<'_> {

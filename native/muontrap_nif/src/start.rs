@@ -16,11 +16,11 @@ use nix::sys::stat::Mode;
 use rustler::{Env, Term};
 
 use crate::command::{Command, Description, Ends, Words};
-use crate::convert::Wanted;
+use crate::convert::{Redirect, Wanted};
 use crate::helper::Patience;
 use crate::identity::System;
 use crate::state::Pending;
-use crate::streams::Ready;
+use crate::streams::{Near, Ready};
 use crate::watch::{self, Task};
 use crate::{dispatch, handle, reactor, registry};
 
@@ -43,7 +43,7 @@ pub(crate) fn start<'a>(
     }
     let fail = |errno| Failure::new(Step::Pipe, "", errno);
     let mut streams = Vec::with_capacity(3);
-    for (at, redirect) in wanted.stdio.into_iter().enumerate() {
+    for (at, redirect) in wanted.stdio.iter().enumerate() {
         let identity = &wanted.spec.identity;
         let (ready, stream) =
             Ready::make(redirect, at, identity, wanted.window_bytes).map_err(fail)?;
@@ -53,7 +53,14 @@ pub(crate) fn start<'a>(
     let directory = own_directory(wanted.spec.cd.as_ref().map(|cd| &cd[..]))
         .map_err(|errno| Failure::new(Step::Chdir, ".", errno))?;
 
-    let mut near = streams.iter_mut().map(|stream| stream.near.take());
+    let mut joint = None;
+    let mut near = streams.iter_mut().map(|stream| match stream.near.take()? {
+        Near::Own(near) => Some(near),
+        Near::Joint(near) => {
+            joint = Some(near);
+            None
+        }
+    });
     let [input, stdout, stderr] = std::array::from_fn(|_| near.next().flatten());
     drop(near);
     let description = Description {
@@ -72,7 +79,7 @@ pub(crate) fn start<'a>(
         stop_signal: wanted.spec.stop_signal,
         lines: wanted.lines,
     };
-    let ends = Ends { outputs: [stdout, stderr], input };
+    let ends = Ends { outputs: [stdout, stderr], input, joint };
     let command = Arc::new(Command::new(description, reference, ends));
     command.watch_all().map_err(fail)?;
     if !registry::insert(&command) {
@@ -97,6 +104,10 @@ pub(crate) fn start<'a>(
             unsent => return unsent.map(|_| None),
         },
     };
+    if let Redirect::Of(upstream) = &wanted.stdio[0] {
+        // Not before: a start that was too much for a normal scheduler is tried again.
+        upstream.0.close_joint();
+    }
     let unheard = Effect::Set(Deadline::Start(unheard));
     watch::hand_over_later(Task::Effect(command.id, unheard));
     Ok(Some(handle::give(env, command)))

@@ -30,6 +30,8 @@ pub(crate) struct State {
     pub(crate) stop: Stop,
     pub(crate) outputs: [Output; 2],
     pub(crate) input: Option<OwnedFd>,
+    /// The end of its output that another command will read, until that has started.
+    pub(crate) joint: Option<OwnedFd>,
     /// Who wants to be told when the tree is gone.
     pub(crate) waiting: Vec<LocalPid>,
     pub(crate) tag: Tag,

@@ -20,8 +20,15 @@ const PIPE_BYTES: usize = 64 * 1024;
 
 /// A stream: our end, and what goes to the spawner.
 pub(crate) struct Ready {
-    pub(crate) near: Option<OwnedFd>,
+    pub(crate) near: Option<Near>,
     pub(crate) far: Option<Far>,
+}
+
+pub(crate) enum Near {
+    /// What we read or write.
+    Own(OwnedFd),
+    /// What another command will read.
+    Joint(OwnedFd),
 }
 
 pub(crate) enum Far {
@@ -44,7 +51,7 @@ impl AsFd for Far {
 impl Ready {
     /// What was redirected for the stream of this number, and what the spawner is told of it.
     pub(crate) fn make(
-        redirect: Redirect,
+        redirect: &Redirect,
         at: usize,
         identity: &Identity,
         window_bytes: usize,
@@ -52,6 +59,11 @@ impl Ready {
         let (ready, stream) = match redirect {
             Redirect::Pipe if at == 0 => (input()?, Stream::Sent),
             Redirect::Pipe => (output(window_bytes)?, Stream::Sent),
+            Redirect::Joint => (joint(window_bytes)?, Stream::Sent),
+            Redirect::Of(handle) => {
+                let joint = handle.0.joint()?;
+                (Self { near: None, far: Some(Far::Pipe(joint)) }, Stream::Sent)
+            }
             Redirect::Inherit => match of_vm(at) {
                 Some(far) => (Self { near: None, far: Some(far) }, Stream::Sent),
                 None => (Self { near: None, far: None }, Stream::Null),
@@ -69,21 +81,29 @@ impl Ready {
 fn input() -> nix::Result<Ready> {
     let (far, near) = pipe2(OFlag::O_CLOEXEC)?;
     fcntl(&near, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-    Ok(Ready { near: Some(near), far: Some(Far::Pipe(far)) })
+    Ok(Ready { near: Some(Near::Own(near)), far: Some(Far::Pipe(far)) })
 }
 
 fn output(window_bytes: usize) -> nix::Result<Ready> {
     let (near, far) = pipe2(OFlag::O_CLOEXEC)?;
     fcntl(&near, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-    if window_bytes > PIPE_BYTES {
-        enlarge(near.as_fd(), window_bytes);
-    }
-    Ok(Ready { near: Some(near), far: Some(Far::Pipe(far)) })
+    enlarge(near.as_fd(), window_bytes);
+    Ok(Ready { near: Some(Near::Own(near)), far: Some(Far::Pipe(far)) })
+}
+
+/// Both ends are programs', and block.
+fn joint(window_bytes: usize) -> nix::Result<Ready> {
+    let (near, far) = pipe2(OFlag::O_CLOEXEC)?;
+    enlarge(near.as_fd(), window_bytes);
+    Ok(Ready { near: Some(Near::Joint(near)), far: Some(Far::Pipe(far)) })
 }
 
 /// Gives a pipe room for a window, as far as everybody may have that. Then a program that writes much waits less
 /// often.
 fn enlarge(pipe: BorrowedFd<'_>, bytes: usize) {
+    if bytes <= PIPE_BYTES {
+        return;
+    }
     // CAP_SYS_RESOURCE alone would get more than this, and the kernel has a record for each page of it.
     let Ok(most) = fs::read_to_string("/proc/sys/fs/pipe-max-size") else { return };
     let most = most.trim().parse().unwrap_or(PIPE_BYTES);

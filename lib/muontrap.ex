@@ -21,7 +21,9 @@ defmodule MuonTrap do
   killed by what happens inside and finds no message of it in its mailbox.
 
   Returns `{collectable, exit_status}`: the output in `:into`, and the exit code, or 128 and the number of
-  the signal that ended the program (137 for SIGKILL), or `:timeout`.
+  the signal that ended the program (137 for SIGKILL), or what it was stopped by: `:timeout`, `:idle_timeout` or
+  `:max_output`, the first that it reached. Output that `:max_output` has cut off is no failure; `run/3` says so in its
+  result.
 
   When the calling process ends, the program gets `:stop_signal`, and after `:delay_to_sigkill` everything
   that is left gets SIGKILL. When the program ends by itself, what it leaves in the background may pass on the
@@ -55,13 +57,17 @@ defmodule MuonTrap do
       iex> MuonTrap.cmd("sleep", ["1000"], timeout: 50)
       {"", :timeout}
 
+      iex> MuonTrap.cmd("yes", [], max_output: {4, :stop})
+      {"y\\ny\\n", :max_output}
+
       iex> MuonTrap.cmd("tr", ["a-z", "A-Z"], input: "hello")
       {"HELLO", 0}
   """
-  @spec cmd(binary(), [binary()], keyword() | map()) :: {Collectable.t(), 0..255 | :timeout}
+  @spec cmd(binary(), [binary()], keyword() | map()) ::
+          {Collectable.t(), 0..255 | Result.bound()}
   def cmd(command, args, opts \\ []) do
     result = Collect.run(Options.validate!(:cmd, command, args, opts))
-    {result.output, if(result.timed_out, do: :timeout, else: result.exit_status)}
+    {result.output, result.stopped_by || result.exit_status}
   end
 
   @doc """
@@ -110,7 +116,8 @@ defmodule MuonTrap do
 
   Those of `cmd/3`, and
 
-    * `MuonTrap.ExitError` - another status than 0, a signal, or the end of `:timeout`
+    * `MuonTrap.ExitError` - another status than 0, a signal, or a bound that it was stopped by: `:timeout`,
+      `:idle_timeout`, `:max_output`
 
   ## Examples
 
@@ -157,7 +164,7 @@ defmodule MuonTrap do
       iex> MuonTrap.shell(~S(echo "$WHO"), env: [{"WHO", "$(reboot)"}])
       {"$(reboot)\\n", 0}
   """
-  @spec shell(binary(), keyword() | map()) :: {Collectable.t(), 0..255 | :timeout}
+  @spec shell(binary(), keyword() | map()) :: {Collectable.t(), 0..255 | Result.bound()}
   def shell(line, opts \\ []),
     do: cmd("/bin/sh", ["-c", line], Enum.reject(opts, &match?({:close_stdin, _}, &1)))
 
@@ -176,7 +183,7 @@ defmodule MuonTrap do
 
     * `ArgumentError` - an argument or option that makes no sense; at once
     * what `cmd/3` raises for a program that cannot be started - when it is enumerated
-    * `MuonTrap.ExitError` - after the last element: another status than 0, a signal, or the end of `:timeout`
+    * `MuonTrap.ExitError` - after the last element: another status than 0, a signal, or a bound that it was stopped by
 
   ## Examples
 

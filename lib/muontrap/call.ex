@@ -8,7 +8,7 @@ defmodule MuonTrap.Call do
 
   require Logger
 
-  alias MuonTrap.{Command, Error, Options, Result, StderrTail}
+  alias MuonTrap.{Bounds, Command, Error, Options, Result, StderrTail}
 
   @typedoc "What becomes of standard error in the VM: `:apart`, its end is kept, or nothing of its own."
   @type stderr :: :apart | :tail | nil
@@ -24,7 +24,7 @@ defmodule MuonTrap.Call do
   @doc "Starts the program of a checked call. `stderr_lines?`: with `:lines` standard error comes in lines as well."
   @spec start(Options.t(), stderr(), boolean()) :: {:ok, Command.t()} | {:error, Error.t()}
   def start(options, stderr, stderr_lines?) do
-    lines = if options.lines, do: :raw
+    lines = Bounds.lines(options)
     lines_of_stderr = if stderr_lines?, do: lines
     Command.start(options, stdio(options, stderr), lines: {lines, lines_of_stderr})
   end
@@ -87,15 +87,18 @@ defmodule MuonTrap.Call do
   end
 
   @doc "All that is known of the end. `output` and `stderr` are what was collected."
-  @spec result(Command.t(), map(), boolean(), Collectable.t() | nil, binary() | nil) :: Result.t()
-  def result(running, outcome, timed_out?, output, stderr) do
+  @spec result(Command.t(), map(), Bounds.t(), Collectable.t() | nil, binary() | nil) ::
+          Result.t()
+  def result(running, outcome, bounds, output, stderr) do
     %Result{
-      status: if(timed_out?, do: :timeout, else: Command.status(outcome)),
+      status: bounds.stopped_by || Command.status(outcome),
       exit_status: Command.exit_status(outcome.status),
       output: output,
       stderr: stderr,
       os_pid: outcome.os_pid,
-      timed_out: timed_out?,
+      timed_out: bounds.stopped_by == :timeout,
+      stopped_by: bounds.stopped_by,
+      truncated: bounds.truncated,
       oom_killed: outcome.oom_killed,
       survivors: outcome.survivors,
       leftovers: Enum.map(outcome.leftovers, &Command.error/1),
@@ -113,9 +116,4 @@ defmodule MuonTrap.Call do
     stderr = StderrTail.text(tail)
     %MuonTrap.ExitError{command: running.program, result: result, stderr: stderr}
   end
-
-  @doc "The point in monotonic milliseconds at which the time of a call is over."
-  @spec deadline(timeout()) :: integer() | :infinity
-  def deadline(:infinity), do: :infinity
-  def deadline(timeout_ms), do: System.monotonic_time(:millisecond) + timeout_ms
 end

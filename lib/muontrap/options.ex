@@ -149,7 +149,15 @@ defmodule MuonTrap.Options do
        "is waited for as long before the program is started"},
     {:watchdog, [:daemon], {:integer, 1..0xFFFF_FFFF}, nil,
      "milliseconds. With `ready: :notify`, the Daemon stops unless its program says `WATCHDOG=1` at least that " <>
-       "often once it is ready; the program finds the time in `WATCHDOG_USEC`"}
+       "often once it is ready; the program finds the time in `WATCHDOG_USEC`"},
+    {:idle_timeout, @calls, :timeout, :infinity,
+     "milliseconds without output, after which the whole tree is stopped. What the VM reads counts, any byte of it: " <>
+       "standard output, and standard error where an option or a function that raises captures it. While output is " <>
+       "not asked for, as of a stream whose consumer takes its time, the time does not run"},
+    {:max_output, @calls, :max_output, :infinity,
+     "how many bytes of output the caller gets, standard output and captured standard error together. What the " <>
+       "program writes beyond that is read and dropped, and with `{bytes, :stop}` the whole tree is stopped. With " <>
+       "`:lines` each line counts with its `\n`, and one that does not fit is dropped whole"}
   ]
 
   @keys @table |> Enum.map(&elem(&1, 0)) |> Enum.uniq()
@@ -369,6 +377,8 @@ defmodule MuonTrap.Options do
       {:use_stdio, :input, no_stdio? and options.input != nil},
       {:use_stdio, :capture_stderr_only, no_stdio? and options.capture_stderr_only},
       {:use_stdio, :capture_stderr, no_stdio? and apart?},
+      {:use_stdio, :idle_timeout, no_stdio? and options.idle_timeout != :infinity},
+      {:use_stdio, :max_output, no_stdio? and options.max_output != :infinity},
       {:capture_stderr, :capture_stderr_only, apart? and options.capture_stderr_only},
       {:capture_stderr, :stderr_to_stdout, apart? and options.stderr_to_stdout},
       {:stdin, :input, given[:stdin] in [:pipe, :open] and options.input != nil},

@@ -8,14 +8,18 @@ defmodule MuonTrap.Result do
   ## Fields
 
     * `:status` - `{:exited, code}`, `{:signaled, signal}` with the name of the signal or its number if it has
-      none (see `MuonTrap.Signal`), or `:timeout`, however the program ended then
+      none (see `MuonTrap.Signal`); or, however the program ended then, what it was stopped by: `:timeout`,
+      `:idle_timeout` or `:max_output`
     * `:exit_status` - how the program itself ended, as a shell shows it: the exit code, or 128 and the number
-      of the signal. After a timeout too, when `MuonTrap.cmd/3` says `:timeout` in its place
+      of the signal. After such a stop too, when `MuonTrap.cmd/3` has the atom in its place
     * `:output` - the output in `:into`; `nil` for a stream, which has handed it out
     * `:stderr` - standard error with `capture_stderr: true`, else `nil`
     * `:os_pid` - the process id that the program had; `nil` if the memory limit of its cgroup had no room to
       start it
     * `:timed_out` - whether it was stopped because of its `:timeout`
+    * `:stopped_by` - the bound that it was stopped by, the first that it reached: `:timeout`, `:idle_timeout` or
+      `:max_output`; `nil` if it ended by itself
+    * `:truncated` - whether output was dropped because of `:max_output`, with `:truncate` or with `:stop`
     * `:oom_killed` - whether the kernel killed a process of the tree because the memory of its cgroup ran out,
       the program or another one. Always `false` without a cgroup
     * `:survivors` - the process ids of what could not be killed. If `:os_pid` is among them the program has
@@ -43,15 +47,20 @@ defmodule MuonTrap.Result do
     :usage,
     :duration_ms
   ]
-  defstruct @enforce_keys
+  defstruct @enforce_keys ++ [stopped_by: nil, truncated: false]
+
+  @typedoc "The option that a program was stopped by."
+  @type bound :: :timeout | :idle_timeout | :max_output
 
   @type t :: %__MODULE__{
-          status: {:exited, 0..255} | {:signaled, MuonTrap.Signal.t()} | :timeout,
+          status: {:exited, 0..255} | {:signaled, MuonTrap.Signal.t()} | bound(),
           exit_status: 0..255,
           output: Collectable.t() | nil,
           stderr: binary() | nil,
           os_pid: pos_integer() | nil,
           timed_out: boolean(),
+          stopped_by: bound() | nil,
+          truncated: boolean(),
           oom_killed: boolean(),
           survivors: [pos_integer()],
           leftovers: [MuonTrap.Error.t()],

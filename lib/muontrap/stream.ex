@@ -18,7 +18,7 @@ defmodule MuonTrap.Stream do
 
   import MuonTrap.Command, only: [is_terminal: 1]
 
-  alias MuonTrap.{Call, Command, Input, Options, StderrTail}
+  alias MuonTrap.{Bounds, Call, Command, Input, Options, StderrTail}
 
   @enforce_keys [:options, :mode]
   defstruct [:options, :mode]
@@ -47,7 +47,7 @@ defmodule MuonTrap.Stream do
 
   @doc false
   @spec resource(t()) :: Enumerable.t()
-  def resource(stream), do: Stream.resource(fn -> start(stream) end, &next/1, &stop/1)
+  def resource(stream), do: Stream.resource(fn -> start(stream) end, &wanted/1, &stop/1)
 
   defp start(%{options: options, mode: mode}) do
     stderr = Call.stderr(options, mode == :raise)
@@ -64,13 +64,12 @@ defmodule MuonTrap.Stream do
     %{
       owner: self(),
       running: running,
-      deadline: Call.deadline(options.timeout),
+      bounds: Bounds.new(options, fn -> Command.stop(running) end),
       stderr: stderr,
       tail: "",
       lines?: options.lines != nil,
       input: Input.write(input, running.handle),
       mode: mode,
-      timed_out: false,
       # What is left to do when nothing runs any more: an exception to raise, or nothing.
       over: nil
     }
@@ -80,6 +79,9 @@ defmodule MuonTrap.Stream do
       Command.abort(running)
       :erlang.raise(kind, reason, stacktrace)
   end
+
+  # The time of whoever enumerates is not the program's.
+  defp wanted(state), do: next(%{state | bounds: Bounds.waits(state.bounds)})
 
   defp next(%{over: :done} = state), do: {:halt, state}
 
@@ -92,13 +94,14 @@ defmodule MuonTrap.Stream do
             inspect(self())
   end
 
-  defp next(state) do
-    case Command.next(state.running, state.deadline) do
+  defp next(%{bounds: bounds} = state) do
+    case Command.next(state.running, bounds.deadline, bounds.idle_at) do
       {{stream, bytes}, running} when stream in [:stdout, :stderr] and is_binary(bytes) ->
-        output(%{state | running: running}, stream, [bytes])
+        piece(%{state | running: running}, stream, bytes)
 
-      {{stream, lines, _bytes}, running} when stream in [:stdout, :stderr] ->
-        output(%{state | running: running}, stream, lines)
+      {{stream, lines, bytes}, running} when stream in [:stdout, :stderr] ->
+        {kept, bounds} = Bounds.keep_lines(bounds, lines, bytes)
+        output(%{state | running: running, bounds: bounds}, stream, kept, lines)
 
       {:writable, running} ->
         next(%{state | running: running, input: Input.write(state.input, running.handle)})
@@ -107,9 +110,8 @@ defmodule MuonTrap.Stream do
         input = Input.take(state.input, event, running.handle)
         next(%{state | running: running, input: input})
 
-      {:timeout, running} ->
-        Command.stop(running)
-        next(%{state | running: running, deadline: :infinity, timed_out: true})
+      {bound, running} when bound in [:timeout, :idle_timeout] ->
+        next(%{state | running: running, bounds: Bounds.reached(bounds, bound)})
 
       {:interrupted, running} ->
         {:halt, %{state | running: running}}
@@ -121,15 +123,22 @@ defmodule MuonTrap.Stream do
     end
   end
 
-  defp output(%{stderr: :tail} = state, :stderr, [bytes]),
+  # What is passed on is nobody's to keep, and not counted.
+  defp piece(%{stderr: :tail} = state, :stderr, bytes),
     do: {[], %{state | tail: StderrTail.pass_on(state.tail, bytes)}}
 
-  defp output(%{stderr: :apart} = state, stream, elements) do
-    tail = if stream == :stderr, do: StderrTail.keep(state.tail, text(state, elements))
+  defp piece(state, stream, bytes) do
+    {kept, bounds} = Bounds.keep(state.bounds, bytes)
+    output(%{state | bounds: bounds}, stream, if(kept == "", do: [], else: [kept]), [bytes])
+  end
+
+  # `came` is what the program said, `elements` those of it that its consumer gets.
+  defp output(%{stderr: :apart} = state, stream, elements, came) do
+    tail = if stream == :stderr, do: StderrTail.keep(state.tail, text(state, came))
     {Enum.map(elements, &{stream, &1}), %{state | tail: tail || state.tail}}
   end
 
-  defp output(state, _stream, elements), do: {elements, state}
+  defp output(state, _stream, elements, _came), do: {elements, state}
 
   defp text(%{lines?: true}, lines), do: IO.iodata_to_binary(Enum.map(lines, &[&1, ?\n]))
   defp text(_state, bytes), do: IO.iodata_to_binary(bytes)
@@ -137,7 +146,7 @@ defmodule MuonTrap.Stream do
   defp conclude(state, terminal) do
     case Call.conclude(state.running, terminal) do
       {:ok, outcome} ->
-        result = Call.result(state.running, outcome, state.timed_out, nil, nil)
+        result = Call.result(state.running, outcome, state.bounds, nil, nil)
         ended(state, result, Call.exit_error(state.running, result, state.tail))
 
       {:error, error} ->

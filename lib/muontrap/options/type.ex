@@ -30,6 +30,7 @@ defmodule MuonTrap.Options.Type do
           | :delay
           | :linger
           | :timeout
+          | :max_output
           | :name
           | :log_level
           | :logger_fun
@@ -116,6 +117,10 @@ defmodule MuonTrap.Options.Type do
   def describe(:delay), do: describe({:integer, 0..@delay_max}) <> " (ms)"
   def describe(:linger), do: describe({:integer, 0..@delay_max}) <> " (ms) or :infinity"
   def describe(:timeout), do: describe({:integer, 1..@timeout_max}) <> " (ms) or :infinity"
+
+  def describe(:max_output),
+    do: "#{describe({:integer, 0..@delay_max})} (bytes), {bytes, :truncate | :stop} or :infinity"
+
   def describe(:name), do: "an atom, {:global, term} or {:via, module, term}"
 
   def describe(:log_level),
@@ -174,6 +179,15 @@ defmodule MuonTrap.Options.Type do
   def cast(:linger, value), do: cast(:delay, value)
   def cast(:timeout, :infinity), do: {:ok, :infinity}
   def cast(:timeout, value), do: cast({:integer, 1..@timeout_max}, value)
+
+  def cast(:max_output, :infinity), do: {:ok, :infinity}
+
+  def cast(:max_output, {bytes, excess})
+      when is_integer(bytes) and bytes >= 0 and bytes <= @delay_max and
+             excess in [:truncate, :stop],
+      do: {:ok, {bytes, excess}}
+
+  def cast(:max_output, bytes) when is_integer(bytes), do: cast(:max_output, {bytes, :truncate})
 
   def cast(:name, value) when is_atom(value), do: {:ok, value}
   def cast(:name, {:global, _term} = value), do: {:ok, value}

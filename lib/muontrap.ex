@@ -11,7 +11,7 @@ defmodule MuonTrap do
   `pipe!/4` joins programs to pipelines. `cmd!/3` and `run!/3` raise what is no success.
   """
 
-  alias MuonTrap.{Collect, Defaults, Nif, Options, Result}
+  alias MuonTrap.{Collect, Defaults, Nif, Options, Pipeline, Result}
 
   @doc """
   Runs a program and returns its output and exit status, as `System.cmd/3` does.
@@ -283,6 +283,75 @@ defmodule MuonTrap do
     input = {:input, MuonTrap.Stream.as_input(enumerable)}
     Options.validate!(:stream, command, args, [input | Enum.to_list(opts)])
   end
+
+  @doc """
+  Runs programs whose output and input are joined, as `a | b | c` in a shell, and returns one result for all.
+
+  `programs` is a list of `{command, args}` or `{command, args, options}`. What one writes goes to the next by a pipe of
+  the kernel and never through the VM; `:input` goes to the first, and what the last writes is the `:output` of the
+  `MuonTrap.Result`. In `:programs` there it has the result of each, which tells how that ended by itself, with its own
+  `:usage`. Its `:status` and `:exit_status` are those of the last program that failed, see `:pipefail`.
+
+  Blocks until all have ended, as a shell does: one whose reader ends early gets SIGPIPE when it writes, and one that
+  never writes goes on until `:timeout`. What holds for `run/3` holds for each program: nothing of any is left when this
+  returns, and when the calling process or the VM ends, or a bound is reached, all of them are stopped. If one cannot be
+  started the others are stopped as well.
+
+  What a program leaves in the background has `:linger` to end. That cannot know what is on its way in a pipe between
+  programs.
+
+  ## Options
+
+  For all of it, `:into`, `:lines`, `:input`, `:stdin`, `:timeout`, `:idle_timeout`, `:max_output`, `:capture_stderr`
+  and `:pipefail`. For one program alone, in its own options, `:arg0`, `:cgroup_path` and `:stderr_to_stdout`, which
+  sends it to the next program. All others may be given for each program, or as what holds for each that does not say
+  something else; variables of both `:env` are set. A `:cgroup_base` gives each program a group of its own.
+
+  #{Options.docs(:pipeline)}
+  ## Errors
+
+    * `ArgumentError` - a program or option that makes no sense
+    * `MuonTrap.Error` - a program that cannot be started, with its name as the subject, also where `run/3` raises the
+      errno alone; or a helper was killed
+
+  ## Examples
+
+      iex> MuonTrap.pipeline([{"printf", ["b\\na\\n"]}, {"sort", []}]).output
+      "a\nb\n"
+
+      iex> result = MuonTrap.pipeline([{"yes", []}, {"head", ["-n1"]}])
+      iex> {result.status, Enum.map(result.programs, & &1.status)}
+      {{:exited, 0}, [{:signaled, :sigpipe}, {:exited, 0}]}
+
+      iex> MuonTrap.pipeline([{"sh", ["-c", "exit 3"]}, {"cat", []}]).status
+      {:exited, 3}
+  """
+  @spec pipeline([Pipeline.program()], keyword() | map()) :: Result.t()
+  def pipeline(programs, opts \\ []), do: programs |> Pipeline.validate!(opts) |> Pipeline.run()
+
+  @doc """
+  Runs programs as `pipeline/2` does, and raises unless the status is `{:exited, 0}`.
+
+  Standard error of each is passed on to that of the VM, or captured with `:capture_stderr`. What is raised names the
+  program that failed, with the end of what that said.
+
+  ## Options
+
+  Those of `pipeline/2`.
+
+  ## Errors
+
+  Those of `pipeline/2`, and
+
+    * `MuonTrap.ExitError` - a program that failed, or a bound that they were stopped by
+
+  ## Examples
+
+      iex> MuonTrap.pipeline!([{"echo", ["hello"]}, {"tr", ["a-z", "A-Z"]}]).output
+      "HELLO\n"
+  """
+  @spec pipeline!([Pipeline.program()], keyword() | map()) :: Result.t()
+  def pipeline!(programs, opts \\ []), do: programs |> Pipeline.validate!(opts) |> Pipeline.run!()
 
   @doc """
   Returns the absolute path of the program `muontrap`, which contains one command without this library.

@@ -87,8 +87,13 @@ defmodule MuonTrap.Call do
   end
 
   @doc "All that is known of the end. `output` and `stderr` are what was collected."
-  @spec result(Command.t(), map(), Bounds.t(), Collectable.t() | nil, binary() | nil) ::
-          Result.t()
+  @spec result(
+          Command.t(),
+          map(),
+          %{stopped_by: Result.bound() | nil, truncated: boolean()},
+          Collectable.t() | nil,
+          binary() | nil
+        ) :: Result.t()
   def result(running, outcome, bounds, output, stderr) do
     %Result{
       status: bounds.stopped_by || Command.status(outcome),

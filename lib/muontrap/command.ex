@@ -54,7 +54,7 @@ defmodule MuonTrap.Command do
   defguard is_terminal(event)
            when is_tuple(event) and elem(event, 0) in [:ended, :failed, :lost]
 
-  defguardp is_output(event) when is_tuple(event) and elem(event, 0) in [:stdout, :stderr]
+  defguard is_output(event) when is_tuple(event) and elem(event, 0) in [:stdout, :stderr]
 
   @doc """
   Starts a command for the calling process. `stdio` is what becomes of its three streams. `more`:
@@ -208,13 +208,15 @@ defmodule MuonTrap.Command do
     event
   end
 
-  defp took(command, {stream, bytes}) when stream in [:stdout, :stderr],
+  @doc "The command once the owner has this event of it, which is acknowledged with the next."
+  @spec took(t(), event()) :: t()
+  def took(command, {stream, bytes}) when stream in [:stdout, :stderr],
     do: %{command | unacknowledged: byte_size(bytes)}
 
-  defp took(command, {stream, _lines, bytes}) when stream in [:stdout, :stderr],
+  def took(command, {stream, _lines, bytes}) when stream in [:stdout, :stderr],
     do: %{command | unacknowledged: bytes}
 
-  defp took(command, _event), do: %{command | unacknowledged: 0}
+  def took(command, _event), do: %{command | unacknowledged: 0}
 
   defp left(:infinity), do: :infinity
   defp left(deadline), do: max(deadline - System.monotonic_time(:millisecond), 0)

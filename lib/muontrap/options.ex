@@ -14,7 +14,7 @@ defmodule MuonTrap.Options do
   alias MuonTrap.Options.{Legacy, Type}
 
   @typedoc "The function that the options are for."
-  @type kind :: :cmd | :run | :stream | :daemon
+  @type kind :: :cmd | :run | :stream | :pipeline | :daemon
 
   @typedoc """
   A checked call: `:command`, `:args` and every option of the function, those not given with their default.
@@ -34,15 +34,16 @@ defmodule MuonTrap.Options do
     cmd: "MuonTrap.cmd/3",
     run: "MuonTrap.run/3",
     stream: "MuonTrap.stream/3",
+    pipeline: "MuonTrap.pipeline/2",
     daemon: "MuonTrap.Daemon.start_link/3"
   ]
 
   @all Keyword.keys(@functions)
-  @calls [:cmd, :run, :stream]
+  @calls [:cmd, :run, :stream, :pipeline]
 
   # {key, functions that take it, type, default, documentation}
   @table [
-    {:into, [:cmd, :run], :collectable, "", "where the output goes"},
+    {:into, [:cmd, :run, :pipeline], :collectable, "", "where the output goes"},
     {:lines, @calls, {:integer, 1..0x7FFF_FFFF}, nil,
      "deliver whole lines without their `\\n`, however long, instead of pieces as they come. The number, " <>
        "there for `System.cmd/3`, is of no further meaning. Lines that come together are parts of one binary, " <>
@@ -68,8 +69,9 @@ defmodule MuonTrap.Options do
      "where standard error goes that no other option takes: to that of the VM, or to `/dev/null`"},
     {:stderr_to_stdout, @all, :boolean, false,
      "capture standard error together with standard output; without effect when `:capture_stderr_only` is set"},
-    {:capture_stderr_only, @all, :boolean, false, "capture standard error, drop standard output"},
-    {:capture_stderr, [:run, :stream], :boolean, false,
+    {:capture_stderr_only, @all -- [:pipeline], :boolean, false,
+     "capture standard error, drop standard output"},
+    {:capture_stderr, [:run, :stream, :pipeline], :boolean, false,
      "capture standard error apart from standard output: as `:stderr` of the result, or of a stream as elements " <>
        "`{:stderr, bytes}` between those of standard output, which are `{:stdout, bytes}` then"},
     {:use_stdio, [:cmd, :run], :boolean, true,
@@ -157,7 +159,10 @@ defmodule MuonTrap.Options do
     {:max_output, @calls, :max_output, :infinity,
      "how many bytes of output the caller gets, standard output and captured standard error together. What the " <>
        "program writes beyond that is read and dropped, and with `{bytes, :stop}` the whole tree is stopped. With " <>
-       "`:lines` each line counts with its `\n`, and one that does not fit is dropped whole"}
+       "`:lines` each line counts with its `\n`, and one that does not fit is dropped whole"},
+    {:pipefail, [:pipeline], :boolean, true,
+     "the status is that of the last program which failed, not just of the last one. A SIGPIPE of one before the " <>
+       "last, whose reader ended early, is no failure"}
   ]
 
   @keys @table |> Enum.map(&elem(&1, 0)) |> Enum.uniq()
@@ -359,7 +364,7 @@ defmodule MuonTrap.Options do
 
     # Upstream takes both; standard output is dropped then.
     options =
-      if options.capture_stderr_only, do: %{options | stderr_to_stdout: false}, else: options
+      if options[:capture_stderr_only], do: %{options | stderr_to_stdout: false}, else: options
 
     # The input is all that there is to read then.
     if kind == :daemon and options.input != nil, do: %{options | stdin: :null}, else: options
@@ -369,26 +374,26 @@ defmodule MuonTrap.Options do
     no_stderr? = options[:stderr] == :null
     no_stdio? = options[:use_stdio] == false
     apart? = options[:capture_stderr] == true
+    only? = options[:capture_stderr_only] == true
 
     [
       {:cgroup_base, :cgroup_path, options.cgroup_base != nil and options.cgroup_path != nil},
       {:use_stdio, :into, no_stdio? and options.into != ""},
       {:use_stdio, :lines, no_stdio? and options.lines != nil},
       {:use_stdio, :input, no_stdio? and options.input != nil},
-      {:use_stdio, :capture_stderr_only, no_stdio? and options.capture_stderr_only},
+      {:use_stdio, :capture_stderr_only, no_stdio? and only?},
       {:use_stdio, :capture_stderr, no_stdio? and apart?},
       {:use_stdio, :idle_timeout, no_stdio? and options.idle_timeout != :infinity},
       {:use_stdio, :max_output, no_stdio? and options.max_output != :infinity},
-      {:capture_stderr, :capture_stderr_only, apart? and options.capture_stderr_only},
+      {:capture_stderr, :capture_stderr_only, apart? and only?},
       {:capture_stderr, :stderr_to_stdout, apart? and options.stderr_to_stdout},
       {:stdin, :input, given[:stdin] in [:pipe, :open] and options.input != nil},
       {:use_stdio, :stdin, no_stdio? and options.stdin == :open},
       {:stderr, :log_stderr, no_stderr? and options[:log_stderr] != nil},
       {:stderr, :stderr_to_stdout, no_stderr? and options.stderr_to_stdout},
-      {:stderr, :capture_stderr_only, no_stderr? and options.capture_stderr_only},
+      {:stderr, :capture_stderr_only, no_stderr? and only?},
       {:stderr_to_stdout, :log_stderr,
-       options.stderr_to_stdout and not options.capture_stderr_only and
-         options[:log_stderr] != nil}
+       options.stderr_to_stdout and not only? and options[:log_stderr] != nil}
     ]
   end
 

@@ -3,7 +3,7 @@
 
 defmodule MuonTrap.Result do
   @moduledoc """
-  What became of a command: the answer of `MuonTrap.run/3`.
+  What became of a command, or of a pipeline: the answer of `MuonTrap.run/3` and `MuonTrap.pipeline/2`.
 
   ## Fields
 
@@ -30,6 +30,7 @@ defmodule MuonTrap.Result do
       kernel counts what a process had before it executed its program: a program that takes less than its helper, about
       1 MB and three times its arguments and environment, shows that
     * `:duration_ms` - milliseconds from the call to the end of the tree
+    * `:programs` - the results of the programs of `MuonTrap.pipeline/2`, in their order; else `nil`
 
   There are no numbers of the cgroup: it is gone by then.
   """
@@ -47,7 +48,7 @@ defmodule MuonTrap.Result do
     :usage,
     :duration_ms
   ]
-  defstruct @enforce_keys ++ [stopped_by: nil, truncated: false]
+  defstruct @enforce_keys ++ [stopped_by: nil, truncated: false, programs: nil]
 
   @typedoc "The option that a program was stopped by."
   @type bound :: :timeout | :idle_timeout | :max_output
@@ -69,6 +70,7 @@ defmodule MuonTrap.Result do
             system_us: non_neg_integer(),
             max_rss_bytes: non_neg_integer()
           },
-          duration_ms: non_neg_integer()
+          duration_ms: non_neg_integer(),
+          programs: [t()] | nil
         }
 end

@@ -54,6 +54,10 @@ defmodule MuonTrap.Bounds do
     })
   end
 
+  @doc "What is said of a program that no bound has reached."
+  @spec none() :: %{stopped_by: nil, truncated: false}
+  def none, do: %{stopped_by: nil, truncated: false}
+
   @doc "The program is waited for anew: the time without output begins."
   @spec waits(t()) :: t()
   def waits(%{idle_ms: :infinity} = bounds), do: bounds

@@ -21,12 +21,18 @@ defmodule MuonTrap.Call do
   def stderr(%{use_stdio: false}, _raising?), do: nil
   def stderr(_options, raising?), do: if(raising?, do: :tail)
 
-  @doc "Starts the program of a checked call. `stderr_lines?`: with `:lines` standard error comes in lines as well."
-  @spec start(Options.t(), stderr(), boolean()) :: {:ok, Command.t()} | {:error, Error.t()}
-  def start(options, stderr, stderr_lines?) do
+  @doc """
+  Starts the program of a checked call. `stderr_lines?`: with `:lines` standard error comes in lines as well. `joined`
+  says what is joined to other commands: `stdin: handle` of the one before it, `stdout: :held`.
+  """
+  @spec start(Options.t(), stderr(), boolean(), keyword()) ::
+          {:ok, Command.t()} | {:error, Error.t()}
+  def start(options, stderr, stderr_lines?, joined \\ []) do
     lines = Bounds.lines(options)
     lines_of_stderr = if stderr_lines?, do: lines
-    Command.start(options, stdio(options, stderr), lines: {lines, lines_of_stderr})
+    {stdin, stdout, third} = stdio(options, stderr)
+    stdio = {joined[:stdin] || stdin, joined[:stdout] || stdout, third}
+    Command.start(options, stdio, lines: {lines, lines_of_stderr})
   end
 
   defp stdio(%{use_stdio: false}, _stderr), do: {:inherit, :inherit, :inherit}

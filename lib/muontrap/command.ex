@@ -225,12 +225,30 @@ defmodule MuonTrap.Command do
   @spec stop(t()) :: :ok
   def stop(command), do: Nif.stop(command.handle, command.grace_ms)
 
-  @doc "Stops the program and waits for the end of its tree; what it still writes is dropped."
-  @spec abort(t()) :: terminal()
+  @doc """
+  Stops the program and waits for the end of its tree; what it still writes is dropped. `nil` if the owner has had the
+  terminal event already.
+  """
+  @spec abort(t()) :: terminal() | nil
   def abort(command) do
     stop(command)
     # The caller may not know how much it had not acknowledged; more than all of it does no harm.
-    drop(%{command | unacknowledged: 0x7FFF_FFFF, interrupt: nil})
+    command = %{command | unacknowledged: 0x7FFF_FFFF, interrupt: nil}
+    if Nif.closed?(command.handle), do: drop_messages(command), else: drop(command)
+  end
+
+  # Nothing comes any more that is not there yet.
+  defp drop_messages(%{ref: ref} = command) do
+    receive do
+      {:muontrap, ^ref, event} when is_terminal(event) ->
+        report(command, event)
+        event
+
+      {:muontrap, ^ref, _event} ->
+        drop_messages(command)
+    after
+      0 -> nil
+    end
   end
 
   defp drop(command) do

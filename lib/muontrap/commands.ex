@@ -119,6 +119,12 @@ defmodule MuonTrap.Commands do
   def abort(commands) do
     # All at once, so that it takes one grace.
     stop(commands)
-    Enum.each(commands, &Command.abort/1)
+
+    for command <- commands do
+      Command.abort(command)
+      Nif.release(command.handle)
+    end
+
+    :ok
   end
 end

@@ -229,8 +229,7 @@ defmodule MuonTrap.Pipeline do
       {:ok, outcome} ->
         captured = if state.apart?, do: IO.iodata_to_binary(Map.fetch!(state.error_of, ref))
         # How it ended itself, whatever the pipeline was stopped by.
-        result =
-          Call.result(command, outcome, %{stopped_by: nil, truncated: false}, nil, captured)
+        result = Call.result(command, outcome, Bounds.none(), nil, captured)
 
         %{state | results: Map.put(state.results, ref, result)}
 

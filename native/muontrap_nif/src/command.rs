@@ -28,6 +28,7 @@ use rustler::{LocalPid, OwnedBinary, Term};
 use crate::output::{Output, Patience};
 use crate::pool;
 use crate::state::{Pending, State, Stop, Tag, send};
+use crate::streams::another;
 use crate::sync::lock;
 use crate::watch::{self, Subject, Task};
 
@@ -70,6 +71,8 @@ pub(crate) struct Ends {
     pub(crate) input: Option<OwnedFd>,
     /// What another command will read.
     pub(crate) joint: Option<OwnedFd>,
+    /// What keeps that from reading to its end.
+    pub(crate) hold: Option<OwnedFd>,
 }
 
 /// What is known of a command before it starts.
@@ -101,6 +104,7 @@ impl Command {
             outputs: [Output::new(stdout, stdout_lines), Output::new(stderr, stderr_lines)],
             input: ends.input,
             joint: ends.joint,
+            hold: ends.hold,
             waiting: Vec::new(),
             tag: Tag::new(reference),
         };
@@ -152,13 +156,22 @@ impl Command {
     /// Another descriptor of the pipe that another command is to read.
     pub(crate) fn joint(&self) -> nix::Result<OwnedFd> {
         let state = self.lock();
-        let joint = state.joint.as_ref().ok_or(Errno::EBADF)?;
-        joint.try_clone().map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))
+        another(state.joint.as_ref().ok_or(Errno::EBADF)?)
     }
 
     /// The other command has it, or none will.
     pub(crate) fn close_joint(&self) {
         self.lock().joint = None;
+    }
+
+    /// Lets the other command read to its end. Whether anybody still reads.
+    pub(crate) fn release(&self) -> bool {
+        let Some(hold) = self.lock().hold.take() else { return false };
+        let mut fds = [PollFd::new(hold.as_fd(), PollFlags::empty())];
+        // POLLERR at the writing end of a pipe: nobody has the reading end, see poll(2).
+        let polled = poll(&mut fds, PollTimeout::ZERO);
+        polled.is_ok()
+            && !fds[0].revents().is_some_and(|events| events.contains(PollFlags::POLLERR))
     }
 
     /// A new control socket. Returns its far end, for the shim that will be forked.

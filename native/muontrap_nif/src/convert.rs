@@ -25,8 +25,10 @@ pub(crate) enum Redirect {
     Null,
     /// A pipe whose near end is ours.
     Pipe,
-    /// For stdout: a pipe to another command.
-    Joint,
+    /// For stdout: a pipe to another command, which does not end before this one is released if it is held.
+    Joint {
+        held: bool,
+    },
     /// For stdin: the far end of that pipe, of this command.
     Of(Handle),
     /// The VM's own.
@@ -237,7 +239,9 @@ fn redirect(atom: Atom) -> NifResult<Redirect> {
     } else if atom == atoms::pipe() {
         Ok(Redirect::Pipe)
     } else if atom == atoms::joint() {
-        Ok(Redirect::Joint)
+        Ok(Redirect::Joint { held: false })
+    } else if atom == atoms::held() {
+        Ok(Redirect::Joint { held: true })
     } else if atom == atoms::inherit() {
         Ok(Redirect::Inherit)
     } else if atom == atoms::stdout() {

@@ -13,17 +13,14 @@ use crate::{atoms, encode, registry};
 
 /// The next that the owner can take.
 pub(crate) fn next(command: &Command, state: &mut State, scratch: &mut [u8]) -> Option<Message> {
-    let next = command.next(state, scratch);
-    closing(command, state, next)
+    closing(command, command.next(state, scratch))
 }
 
 /// With the terminal event the command is unregistered before the owner has it, so that it no longer finds the
 /// command then.
-fn closing(command: &Command, state: &mut State, message: Option<Message>) -> Option<Message> {
+fn closing(command: &Command, message: Option<Message>) -> Option<Message> {
     if let Some(Message::Last(_)) = message {
         registry::remove(command.id);
-        // Whoever has heard of its end does not join it any more.
-        state.joint = None;
     }
     message
 }
@@ -44,7 +41,7 @@ impl Courier {
     pub(crate) fn deliver(&mut self, command: &Command, state: &mut State) -> bool {
         loop {
             let next = command.next_message(state, &mut self.scratch);
-            let Some(message) = closing(command, state, next) else { return true };
+            let Some(message) = closing(command, next) else { return true };
             let last = matches!(message, Message::Last(_));
             if !state.machine.is_orphaned() {
                 send(&mut self.env, command, state, message);

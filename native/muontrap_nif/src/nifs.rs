@@ -117,6 +117,7 @@ fn ack(handle: Handle, bytes: usize) -> rustler::Atom {
 
 #[rustler::nif]
 fn stop(handle: Handle, grace_ms: u64) -> rustler::Atom {
+    handle.0.close_joint();
     handle.0.hear(Event::Stop(Duration::from_millis(grace_ms)));
     atoms::ok()
 }
@@ -158,6 +159,18 @@ fn has_news(handle: Handle) -> bool {
 #[rustler::nif(name = "silent?")]
 fn is_silent(handle: Handle) -> bool {
     !handle.0.lock().taken().unread && !handle.0.has_news()
+}
+
+/// Lets the command that reads its output read to the end, and tells whether that still reads.
+#[rustler::nif]
+fn release(handle: Handle) -> bool {
+    handle.0.release()
+}
+
+/// Whether its owner has had the terminal event.
+#[rustler::nif(name = "closed?")]
+fn is_closed(handle: Handle) -> bool {
+    handle.0.lock().machine.is_closed()
 }
 
 /// What changes about a command: of bounded size.

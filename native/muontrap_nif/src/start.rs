@@ -53,11 +53,11 @@ pub(crate) fn start<'a>(
     let directory = own_directory(wanted.spec.cd.as_ref().map(|cd| &cd[..]))
         .map_err(|errno| Failure::new(Step::Chdir, ".", errno))?;
 
-    let mut joint = None;
+    let (mut joint, mut hold) = (None, None);
     let mut near = streams.iter_mut().map(|stream| match stream.near.take()? {
         Near::Own(near) => Some(near),
-        Near::Joint(near) => {
-            joint = Some(near);
+        Near::Joint(near, kept) => {
+            (joint, hold) = (Some(near), kept);
             None
         }
     });
@@ -79,7 +79,7 @@ pub(crate) fn start<'a>(
         stop_signal: wanted.spec.stop_signal,
         lines: wanted.lines,
     };
-    let ends = Ends { outputs: [stdout, stderr], input, joint };
+    let ends = Ends { outputs: [stdout, stderr], input, joint, hold };
     let command = Arc::new(Command::new(description, reference, ends));
     command.watch_all().map_err(fail)?;
     if !registry::insert(&command) {

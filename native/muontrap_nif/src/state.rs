@@ -32,6 +32,8 @@ pub(crate) struct State {
     pub(crate) input: Option<OwnedFd>,
     /// The end of its output that another command will read, until that has started.
     pub(crate) joint: Option<OwnedFd>,
+    /// Keeps that other command from reading to its end.
+    pub(crate) hold: Option<OwnedFd>,
     /// Who wants to be told when the tree is gone.
     pub(crate) waiting: Vec<LocalPid>,
     pub(crate) tag: Tag,

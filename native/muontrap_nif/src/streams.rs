@@ -4,6 +4,7 @@
 //! The standard streams of a program: pipes of ours, or what the VM has.
 
 use std::fs;
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -27,8 +28,8 @@ pub(crate) struct Ready {
 pub(crate) enum Near {
     /// What we read or write.
     Own(OwnedFd),
-    /// What another command will read.
-    Joint(OwnedFd),
+    /// What another command will read, and what keeps it from reading to its end.
+    Joint(OwnedFd, Option<OwnedFd>),
 }
 
 pub(crate) enum Far {
@@ -59,7 +60,7 @@ impl Ready {
         let (ready, stream) = match redirect {
             Redirect::Pipe if at == 0 => (input()?, Stream::Sent),
             Redirect::Pipe => (output(window_bytes)?, Stream::Sent),
-            Redirect::Joint => (joint(window_bytes)?, Stream::Sent),
+            Redirect::Joint { held } => (joint(window_bytes, *held)?, Stream::Sent),
             Redirect::Of(handle) => {
                 let joint = handle.0.joint()?;
                 (Self { near: None, far: Some(Far::Pipe(joint)) }, Stream::Sent)
@@ -92,10 +93,17 @@ fn output(window_bytes: usize) -> nix::Result<Ready> {
 }
 
 /// Both ends are programs', and block.
-fn joint(window_bytes: usize) -> nix::Result<Ready> {
+fn joint(window_bytes: usize, held: bool) -> nix::Result<Ready> {
     let (near, far) = pipe2(OFlag::O_CLOEXEC)?;
     enlarge(near.as_fd(), window_bytes);
-    Ok(Ready { near: Some(Near::Joint(near)), far: Some(Far::Pipe(far)) })
+    let hold = if held { Some(another(&far)?) } else { None };
+    Ok(Ready { near: Some(Near::Joint(near, hold)), far: Some(Far::Pipe(far)) })
+}
+
+/// Another descriptor of the same.
+pub(crate) fn another(descriptor: &OwnedFd) -> nix::Result<OwnedFd> {
+    let errno = |error: io::Error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw);
+    descriptor.try_clone().map_err(errno)
 }
 
 /// Gives a pipe room for a window, as far as everybody may have that. Then a program that writes much waits less

@@ -4,7 +4,7 @@
 # Every way in which a VM ends, with a tree of each shape in it, with each mechanism, and the VM as a child
 # and as the first process of a PID namespace. One VM is ended for all the shapes of a module.
 
-alias MuonTrap.{Cgroups, Leftovers, Trees, VMDeath}
+alias MuonTrap.{Cgroups, Forms, Leftovers, Trees, VMDeath}
 
 deaths =
   for place <- [:child, :first],
@@ -28,7 +28,7 @@ for {place, mechanism, death} <- MuonTrap.Case.half(deaths) do
       %{left: VMDeath.observe(unquote(death), unquote(mechanism), unquote(place))}
     end
 
-    for shape <- Trees.shapes() do
+    for shape <- Trees.shapes() ++ Forms.forms() do
       @tag shape: shape
       test "#{shape} is gone when the VM#{where} ends by #{death}, with #{mechanism}", cell do
         if cell.left do

@@ -3,14 +3,14 @@
 
 defmodule MuonTrap.VMDeath do
   @moduledoc """
-  Has a VM start a tree of each shape, ends it in one way, and sees what is left.
+  Has a VM start a tree of each shape, and streams and pipelines of such, ends it in one way, and sees what is left.
 
   `test/support/vm_with_trees.exs` is what runs in that VM.
   """
 
   import ExUnit.Assertions
 
-  alias MuonTrap.{Cgroups, Trees}
+  alias MuonTrap.{Cgroups, Forms, Trees}
 
   # What is done to whom: said to the VM, sent as a signal, or stopped before the VM is killed.
   @deaths [
@@ -61,7 +61,7 @@ defmodule MuonTrap.VMDeath do
 
   defp observe(death, mechanism, place, base) do
     token = Trees.token()
-    shapes = for shape <- Trees.shapes(), Trees.possible?(shape), do: shape
+    shapes = for(shape <- Trees.shapes(), Trees.possible?(shape), do: shape) ++ Forms.forms()
 
     # One place has the shims that are forked for their commands, the other those that had others before.
     shims = if place == :child, do: "ready", else: "fresh"

@@ -139,6 +139,53 @@ defmodule MuonTrap.PipeTest do
     assert {:halted, nil} = go_on.({:halt, nil})
   end
 
+  test "joins programs in the kernel where nobody looks, and not where somebody does" do
+    # What has come to the VM of the first program, once the last has said something.
+    seen = fn stream ->
+      [_chunk] =
+        stream
+        |> MuonTrap.pipe!("cat", [])
+        |> Stream.each(fn _chunk ->
+          bytes = for %{command: ["yes" | _]} = one <- MuonTrap.list(), do: one.stdout_bytes
+          send(self(), {:bytes, bytes})
+        end)
+        |> Enum.take(1)
+
+      receive(do: ({:bytes, [bytes]} -> bytes))
+    end
+
+    assert seen.(MuonTrap.stream!("yes", [])) == 0
+
+    for opts <- [[timeout: 60_000], [lines: 1], [max_output: 1_000_000], [idle_timeout: 60_000]],
+        do: assert(seen.(MuonTrap.stream!("yes", [], opts)) > 0)
+  end
+
+  test "raises the failure of one that closed its output before, and not of one that lost its reader" do
+    late = MuonTrap.stream!("sh", ["-c", "echo x; exec >&-; sleep 0.3; exit 7"])
+
+    assert %ExitError{result: %Result{status: {:exited, 7}}} =
+             catch_error(late |> MuonTrap.pipe!("cat", []) |> Enum.to_list())
+
+    # Not ended by SIGPIPE, it fails when it finds nobody reading.
+    script = "trap '' PIPE; while echo y 2>/dev/null; do :; done; exit 5"
+
+    for _ <- 1..10 do
+      stream = MuonTrap.stream!("sh", ["-c", script]) |> MuonTrap.pipe!("head", ["-n1"])
+      assert Enum.to_list(stream) == ["y\n"]
+    end
+  end
+
+  test "pipelines go side by side, in tasks and in one process", %{token: token, env: env} do
+    pipeline = MuonTrap.stream!("yes", [], env: env) |> MuonTrap.pipe!("cat", [], lines: 1)
+
+    tasks = Task.async_stream(1..4, fn _ -> Enum.take(pipeline, 3) end, timeout: 60_000)
+    assert Enum.to_list(tasks) == List.duplicate({:ok, ["y", "y", "y"]}, 4)
+    assert [pipeline, pipeline] |> Stream.zip() |> Enum.take(2) == [{"y", "y"}, {"y", "y"}]
+    assert Enum.reduce_while(pipeline, 0, &if(&1 == "y", do: {:halt, &2 + 1})) == 1
+    assert Trees.carrying(token) == []
+    refute_received _anything
+  end
+
   test "takes no input beside what is piped" do
     for opts <- [[input: "x"], [stdin: :open], %{input: "x"}] do
       assert_raise ArgumentError, ~r/reads what is piped to it/, fn ->

@@ -1,0 +1,102 @@
+# SPDX-FileCopyrightText: 2026 The muontrap authors
+# SPDX-License-Identifier: Apache-2.0
+
+defmodule MuonTrap.Daemon.State do
+  @moduledoc false
+  # What a Daemon's process knows, and its timers.
+
+  alias MuonTrap.{Command, Error, Input, Nif, Options}
+  alias MuonTrap.Daemon.{Notify, Output, Ready, Stdin}
+
+  # options: without what must not show in a crash report.
+  # phase: :waiting for wait_for, :starting, :running, :over
+  # os_pid: of the program, also when it has ended
+  # since_ms: when it ran first
+  # starting?: whether start_link/3 waits for init/1
+  # logging?: whether a message tells to go on logging
+  @enforce_keys [:options, :output, :stdin]
+  defstruct [
+    :options,
+    :output,
+    :stdin,
+    :input,
+    :command,
+    :wait_task,
+    :timer,
+    :watchdog,
+    :notify,
+    :os_pid,
+    :since_ms,
+    ready: :ready,
+    phase: :waiting,
+    starting?: false,
+    logging?: false
+  ]
+
+  @type t :: %__MODULE__{
+          options: Options.t(),
+          output: Output.t(),
+          stdin: Stdin.t(),
+          input: Input.t(),
+          command: Command.t() | nil,
+          wait_task: Task.t() | nil,
+          timer: reference() | nil,
+          watchdog: reference() | nil,
+          notify: Notify.t() | nil,
+          os_pid: pos_integer() | nil,
+          since_ms: integer() | nil,
+          ready: Ready.t(),
+          phase: :waiting | :starting | :running | :over,
+          starting?: boolean(),
+          logging?: boolean()
+        }
+
+  @doc "That of a Daemon that has not begun."
+  @spec new(Options.t()) :: t()
+  def new(options),
+    do: %__MODULE__{
+      options: options,
+      output: Output.new(options),
+      stdin: Stdin.new(options.stdin)
+    }
+
+  @doc "What a crash report and `:sys.get_status/1` show: output and input are the program's affair and may be secret."
+  @spec shown(t()) :: term()
+  def shown(state), do: Map.merge(state, %{output: :hidden, input: :hidden, stdin: :hidden})
+
+  @doc "The program is as ready as this says. What is ready from now on is watched."
+  @spec ready(t(), Ready.t()) :: t()
+  def ready(%{ready: before} = state, :ready) when before != :ready do
+    _left = state.timer && :erlang.cancel_timer(state.timer)
+    watchdog = start_timer(state.options.watchdog, :watchdog)
+    %{state | timer: nil, ready: :ready, watchdog: watchdog}
+  end
+
+  def ready(state, ready), do: %{state | ready: ready}
+
+  @doc "A message `{:timeout, timer, about}` after that time, or never."
+  @spec start_timer(non_neg_integer() | :infinity | nil, term()) :: reference() | nil
+  def start_timer(unlimited, _about) when unlimited in [nil, :infinity], do: nil
+  def start_timer(timeout_ms, about), do: :erlang.start_timer(timeout_ms, self(), about)
+
+  @doc "The same in place of another one."
+  @spec restart_timer(reference() | nil, non_neg_integer() | :infinity | nil, term()) ::
+          reference() | nil
+  def restart_timer(timer, timeout_ms, about) do
+    _left = timer && :erlang.cancel_timer(timer)
+    start_timer(timeout_ms, about)
+  end
+
+  @doc "An error of this Daemon's program."
+  @spec error(t(), Error.step(), Error.reason()) :: Error.t()
+  def error(state, step, reason),
+    do: %Error{step: step, subject: state.options.command, reason: reason}
+
+  @doc "The native part's hold on the program; nil before it is started."
+  @spec handle(t()) :: Nif.handle() | nil
+  def handle(state), do: state.command && state.command.handle
+
+  @doc "The time that timers and deadlines go by."
+  @spec now_ms() :: integer()
+  def now_ms, do: System.monotonic_time(:millisecond)
+end

@@ -25,8 +25,14 @@ defmodule MuonTrap.Daemon do
   ## What is logged
 
   When the program ends by itself, its end is logged: `"command: Process exited successfully"` as info, or
-  `"command: Process exited with status 137 (SIGKILL)"` as an error, where the signal is named if there was one. The
-  events of a Daemon, lines of output too, are those of the module `MuonTrap.Daemon` and the application `:muontrap`
+  `"command: Process exited with status 137 (SIGKILL), pid 4711, after 2.3 s"` as an error, where the signal is named if
+  there was one, followed by the end of what was read of its standard error, see `:tail_bytes`. Standard error that is
+  inherited is not read, so nothing of it is there to be shown.
+
+  A stop reason other than `:normal` makes a GenServer report its state as well. That of a Daemon is the same line:
+  neither options nor output are ever in it.
+
+  The events of a Daemon, lines of output too, are those of the module `MuonTrap.Daemon` and the application `:muontrap`
   to `Logger.put_module_level/2`, `Logger.put_application_level/2` and `:compile_time_purge_matching`.
 
   With `:wait_for`, `start_link/3` does not wait for anything. The program is started, and becomes ready or
@@ -37,6 +43,7 @@ defmodule MuonTrap.Daemon do
     * `:normal` - exit status 0
     * `:error_exit_status`, or what `:exit_status_to_reason` returns - any other; 128 and the number of the
       signal that ended the program
+    * `{:exit_status, %MuonTrap.Result{}}` - any other, with `exit_status_to_reason: :result`
     * `{:oom_killed, status}` - the kernel killed it for its memory, and there is no `:exit_status_to_reason`
     * `MuonTrap.Error` - it could not be started, was not ready in time, missed its `:watchdog`, or its helper was
       lost
@@ -59,12 +66,16 @@ defmodule MuonTrap.Daemon do
   map.
 
   The `:shutdown` is what a stop can take: `:delay_to_sigkill` and #{@margin_ms} ms. Change it, `:id` or
-  `:restart` with `Supervisor.child_spec/2`.
+  `:restart` with `Supervisor.child_spec/2`. Raises `ArgumentError` for anything else.
+
+  Supervisors show the child specification in their reports (`handle_sasl_reports: true` of Logger), arguments and
+  `:env` with it.
   """
   @spec child_spec([term()]) :: Supervisor.child_spec()
-  def child_spec([command, args]), do: child_spec([command, args, []])
+  def child_spec([command, args]) when is_list(args), do: child_spec([command, args, []])
 
-  def child_spec([_command, _args, opts] = start) do
+  def child_spec([_command, args, opts] = start)
+      when is_list(args) and (is_list(opts) or is_map(opts)) do
     %{
       id: __MODULE__,
       start: {__MODULE__, :start_link, start},
@@ -73,6 +84,24 @@ defmodule MuonTrap.Daemon do
       shutdown: shutdown(opts)
     }
   end
+
+  def child_spec(other) do
+    raise ArgumentError,
+          "MuonTrap.Daemon expects [command, args] or [command, args, opts] as a child, with the arguments in a list " <>
+            "and the options in another, as in {MuonTrap.Daemon, [\"sleep\", [\"10\"], [log_output: :info]]}, got: " <>
+            shape(other)
+  end
+
+  # The arguments may hold a secret.
+  defp shape([command | more]) when is_binary(command) and is_list(more),
+    do: "[" <> Enum.join([inspect(command) | Enum.map(more, &kind/1)], ", ") <> "]"
+
+  defp shape(other), do: kind(other)
+
+  defp kind({key, _value}) when is_atom(key), do: "#{key}: ..."
+  defp kind(list) when is_list(list), do: "[...]"
+  defp kind(string) when is_binary(string), do: "a string"
+  defp kind(_other), do: "..."
 
   # What is no time is refused by the start, with words.
   defp shutdown(opts) do

@@ -19,6 +19,8 @@ defmodule MuonTrap.Error do
       iex> error = %MuonTrap.Error{step: :chdir, subject: "/nowhere", reason: :enoent}
       iex> Exception.message(error)
       ~S'cannot change to directory "/nowhere": no such file or directory (enoent)'
+      iex> inspect(error)
+      ~S'#MuonTrap.Error<cannot change to directory "/nowhere": no such file or directory (enoent)>'
   """
 
   @typedoc """
@@ -154,4 +156,10 @@ defmodule MuonTrap.Error do
 
   defp hint_text(nil), do: ""
   defp hint_text(hint), do: "; " <> hint
+
+  # In logs and under supervisors nobody calls message/1. The fields are there to match on, and `inspect/2` shows them
+  # with `structs: false`.
+  defimpl Inspect do
+    def inspect(error, _opts), do: "#MuonTrap.Error<#{Exception.message(error)}>"
+  end
 end

@@ -137,9 +137,10 @@ defmodule MuonTrap.Options do
      "called with the bytes of each line, without its `\\n` or `\\r\\n`, in place of Logger; the other log options " <>
        "but `:logger_metadata` and `:log_line_max` have no effect then. Lines that come " <>
        "together are parts of one binary of up to 16 KiB: `:binary.copy/1` those few of many that are kept for long"},
-    {:exit_status_to_reason, [:daemon], {:function, 1}, nil,
+    {:exit_status_to_reason, [:daemon], :exit_reason, nil,
      "takes an exit status other than 0, returns the stop reason; `:error_exit_status`, or " <>
-       "`{:oom_killed, status}`, when not given"},
+       "`{:oom_killed, status}`, when not given. With `:result` the reason is `{:exit_status, result}`, a " <>
+       "`MuonTrap.Result` whose `:stderr` is the end that `:tail_bytes` speaks of"},
     {:wait_for, [:daemon], {:function, 0}, nil, "runs before the program is started"},
     {:ready, [:daemon], :ready, nil,
      "what `start_link/3` waits for: a line of output, a TCP port that accepts, a function that " <>
@@ -149,7 +150,13 @@ defmodule MuonTrap.Options do
        "is waited for as long before the program is started"},
     {:watchdog, [:daemon], {:integer, 1..0xFFFF_FFFF}, nil,
      "milliseconds. With `ready: :notify`, the Daemon stops unless its program says `WATCHDOG=1` at least that " <>
-       "often once it is ready; the program finds the time in `WATCHDOG_USEC`"}
+       "often once it is ready; the program finds the time in `WATCHDOG_USEC`"},
+    {:tail_bytes, [:daemon], {:integer, 0..0x10_0000}, nil,
+     "how many bytes of the end of standard error are kept, and logged with an end that is an error; whole lines. " <>
+       "When not given, 4,096 where standard error is read anyway: with `:log_stderr`, `:capture_stderr_only`, or " <>
+       "`:stderr_to_stdout` together with `:log_output` or `:logger_fun`. Given, standard error is read for it in any " <>
+       "case, and passed on line by line to that of the VM where it would have been that; with `stderr: :null` it is " <>
+       "dropped"}
   ]
 
   @keys @table |> Enum.map(&elem(&1, 0)) |> Enum.uniq()

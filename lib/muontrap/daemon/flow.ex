@@ -6,11 +6,11 @@ defmodule MuonTrap.Daemon.Flow do
   # Takes output from the native part, has it logged, and acknowledges it: each piece once its lines were handed to
   # the logger, here, or by the `MuonTrap.Command.pull/2` that asks for the next one.
 
-  alias MuonTrap.Daemon.{Log, Output, Ready, State}
+  alias MuonTrap.Daemon.{Output, Ready, State, Streams}
   alias MuonTrap.Nif
 
   @doc "Takes lines. Who waits for them hears of them before a logger does, which may be slow."
-  @spec take(State.t(), Log.stream(), [binary()], non_neg_integer()) :: State.t()
+  @spec take(State.t(), Streams.stream(), [binary()], non_neg_integer()) :: State.t()
   def take(state, stream, lines, bytes) do
     output = Output.take(state.output, stream, lines, bytes)
     State.ready(%{state | output: output}, Ready.lines(state.ready, lines))

@@ -20,8 +20,10 @@ defmodule MuonTrap.Daemon.Server do
     Launch,
     Log,
     Orders,
+    Output,
     Ready,
     Reason,
+    Report,
     Start,
     State,
     Statistics,
@@ -84,6 +86,9 @@ defmodule MuonTrap.Daemon.Server do
     |> Map.replace(:log, [])
   end
 
+  # What this says is in the reason and in the state.
+  defp hide_message({:timeout, _timer, {:over, _reason}}), do: :ended
+  defp hide_message({:muontrap, _ref, terminal}) when is_terminal(terminal), do: :ended
   defp hide_message({:muontrap, ref, {kind, _content}}), do: {:muontrap, ref, {kind, :hidden}}
 
   defp hide_message({:muontrap, ref, {kind, _lines, bytes}}),
@@ -220,14 +225,25 @@ defmodule MuonTrap.Daemon.Server do
   defp event(terminal, state) when is_terminal(terminal) do
     Command.report(state.command, terminal)
     state = Ending.over(state)
-    Log.ended(state.output.log, terminal)
-    reason = Reason.of(terminal, state.ready == :ready, state.options, state.command)
+    state = told(terminal, state)
+    reason = Reason.of(terminal, state)
 
     case least_life_left(state) do
       0 -> {:stop, reason, state}
       left_ms -> {:noreply, %{state | timer: State.start_timer(left_ms, {:over, reason})}}
     end
   end
+
+  # The reason that the Daemon stops with says what else has happened.
+  defp told({:ended, outcome}, state) do
+    lived_ms = State.now_ms() - (state.since_ms || State.now_ms())
+    line = Report.ended(state.options.command, outcome, lived_ms)
+    {stream, tail} = Output.tail(state.output)
+    Log.ended(outcome, line, Report.tail(stream, tail))
+    %{state | ended: line}
+  end
+
+  defp told(_failed_or_lost, state), do: state
 
   # Nobody has the Daemon yet whose start is not over, or has failed.
   defp least_life_left(%{starting?: starting?, since_ms: since_ms})

@@ -5,13 +5,14 @@ defmodule MuonTrap.Daemon.State do
   @moduledoc false
   # What a Daemon's process knows, and its timers.
 
-  alias MuonTrap.{Command, Error, Input, Nif, Options}
-  alias MuonTrap.Daemon.{Notify, Output, Ready, Stdin}
+  alias MuonTrap.{Command, Error, Input, Nif, Options, Text}
+  alias MuonTrap.Daemon.{Notify, Output, Ready, Report, Stdin}
 
   # options: without what must not show in a crash report.
   # phase: :waiting for wait_for, :starting, :running, :over
   # os_pid: of the program, also when it has ended
   # since_ms: when it ran first
+  # ended: how the program has ended, in words
   # starting?: whether start_link/3 waits for init/1
   # logging?: whether a message tells to go on logging
   @enforce_keys [:options, :output, :stdin]
@@ -27,6 +28,7 @@ defmodule MuonTrap.Daemon.State do
     :notify,
     :os_pid,
     :since_ms,
+    :ended,
     ready: :ready,
     phase: :waiting,
     starting?: false,
@@ -45,6 +47,7 @@ defmodule MuonTrap.Daemon.State do
           notify: Notify.t() | nil,
           os_pid: pos_integer() | nil,
           since_ms: integer() | nil,
+          ended: String.t() | nil,
           ready: Ready.t(),
           phase: :waiting | :starting | :running | :over,
           starting?: boolean(),
@@ -60,9 +63,23 @@ defmodule MuonTrap.Daemon.State do
       stdin: Stdin.new(options.stdin)
     }
 
-  @doc "What a crash report and `:sys.get_status/1` show: output and input are the program's affair and may be secret."
-  @spec shown(t()) :: term()
-  def shown(state), do: Map.merge(state, %{output: :hidden, input: :hidden, stdin: :hidden})
+  @doc """
+  What a crash report and `:sys.get_status/1` show: how it is with the program, in words. The options may hold what is
+  secret, and so may input and output.
+  """
+  @spec shown(t()) :: String.t()
+  def shown(%{ended: ended}) when ended != nil, do: ended
+  def shown(state), do: "#{Text.repair(state.options.command)}: #{how(state)}"
+
+  defp how(%{phase: :waiting}), do: "Process not started yet"
+  defp how(%{phase: :starting}), do: "Process being started"
+
+  defp how(%{phase: :running} = state) do
+    ready = if state.ready == :ready, do: "", else: ", not ready yet"
+    "Process #{state.os_pid} running for #{Report.duration(now_ms() - state.since_ms)}#{ready}"
+  end
+
+  defp how(%{phase: :over}), do: "Process ended"
 
   @doc "The program is as ready as this says. What is ready from now on is watched."
   @spec ready(t(), Ready.t()) :: t()

@@ -35,6 +35,7 @@ defmodule MuonTrap.Options.Type do
           | :logger_fun
           | :keyword
           | :ready
+          | :exit_reason
           | {:integer, Range.t()}
           | {:function, arity()}
           | {:one_of, [atom()]}
@@ -129,6 +130,7 @@ defmodule MuonTrap.Options.Type do
   def describe(:ready),
     do: "{:output, regex}, {:tcp, port}, {:fun, 0-arity function} or :notify"
 
+  def describe(:exit_reason), do: describe({:function, 1}) <> " or :result"
   def describe({:integer, range}), do: "an integer from #{range.first} to #{range.last}"
   def describe({:function, arity}), do: "a #{arity}-arity function"
   def describe({:one_of, atoms}), do: Enum.map_join(atoms, " or ", &inspect/1)
@@ -196,6 +198,8 @@ defmodule MuonTrap.Options.Type do
   def cast(:ready, {:fun, fun} = value) when is_function(fun, 0), do: {:ok, value}
   def cast(:ready, {:tcp, port} = value) when port in 1..65_535, do: {:ok, value}
 
+  def cast(:exit_reason, :result), do: {:ok, :result}
+  def cast(:exit_reason, value), do: cast({:function, 1}, value)
   def cast({:integer, range}, value) when is_integer(value), do: ok_if(value in range, value)
   def cast({:function, arity}, value) when is_function(value, arity), do: {:ok, value}
   def cast({:one_of, atoms}, value), do: ok_if(value in atoms, value)

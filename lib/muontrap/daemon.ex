@@ -54,7 +54,7 @@ defmodule MuonTrap.Daemon do
 
   require Logger
 
-  alias MuonTrap.Daemon.{Launch, Server, Statistics}
+  alias MuonTrap.Daemon.{Launch, Server, Statistics, StopSteps}
   alias MuonTrap.{Cgroup, Defaults, Error, Options, Signal}
 
   @margin_ms Launch.margin_ms()
@@ -65,7 +65,7 @@ defmodule MuonTrap.Daemon do
   Returns the child specification for `[command, args]` or `[command, args, opts]`; options are a keyword list or a
   map.
 
-  The `:shutdown` is what a stop can take: `:delay_to_sigkill` and #{@margin_ms} ms. Change it, `:id` or
+  The `:shutdown` is what a stop can take: `:delay_to_sigkill`, or the pauses of `:stop`, and #{@margin_ms} ms. Change it, `:id` or
   `:restart` with `Supervisor.child_spec/2`. Raises `ArgumentError` for anything else.
 
   Supervisors show the child specification in their reports (`handle_sasl_reports: true` of Logger), arguments and
@@ -103,11 +103,18 @@ defmodule MuonTrap.Daemon do
   defp kind(string) when is_binary(string), do: "a string"
   defp kind(_other), do: "..."
 
-  # What is no time is refused by the start, with words.
+  # What makes no sense is refused by the start, with words.
   defp shutdown(opts) do
-    case Access.fetch(opts, :delay_to_sigkill) do
-      {:ok, ms} when is_integer(ms) and ms >= 0 -> ms + @margin_ms
-      _default -> Defaults.delay_to_sigkill() + @margin_ms
+    grace_ms =
+      case Access.fetch(opts, :delay_to_sigkill) do
+        {:ok, ms} when is_integer(ms) and ms >= 0 -> ms
+        _default -> Defaults.delay_to_sigkill()
+      end
+
+    with {:ok, stop} <- Access.fetch(opts, :stop), {:ok, steps} <- StopSteps.cast(stop) do
+      StopSteps.duration_ms(steps, grace_ms) + @margin_ms
+    else
+      _none -> grace_ms + @margin_ms
     end
   end
 

@@ -156,7 +156,15 @@ defmodule MuonTrap.Options do
        "When not given, 4,096 where standard error is read anyway: with `:log_stderr`, `:capture_stderr_only`, or " <>
        "`:stderr_to_stdout` together with `:log_output` or `:logger_fun`. Given, standard error is read for it in any " <>
        "case, and passed on line by line to that of the VM where it would have been that; with `stderr: :null` it is " <>
-       "dropped"}
+       "dropped"},
+    {:stop, [:daemon], :stop, nil,
+     "how the Daemon asks its program to stop, in place of `:stop_signal`: a signal, a command as `{command, args}`, " <>
+       "or several in a list, each with a pause in milliseconds after it that ends with the program: " <>
+       "`[:sigint, 5_000, :sigterm, 2_000]`. What has no pause after it is followed at once; the last has " <>
+       "`:delay_to_sigkill`. Then what is left gets SIGKILL in any case. A command is contained, runs as the program " <>
+       "does (`:cd`, `:env`, `:clear_env`, `:uid`, `:gid`, `:groups`, `:umask`) with the program's pid in `MAINPID`, and may take as long as " <>
+       "its pause. Where nobody is left to take steps, at the end of the owner or of the VM, it is `:stop_signal` " <>
+       "and `:delay_to_sigkill`"}
   ]
 
   @keys @table |> Enum.map(&elem(&1, 0)) |> Enum.uniq()

@@ -13,7 +13,9 @@ defmodule MuonTrap.Daemon.Start do
   for.
   """
   @spec launch(State.t(), integer()) :: {:ok, State.t()} | {:error, Error.t()}
-  def launch(%{options: options} = state, since_ms) do
+  def launch(state, since_ms) do
+    options = state.call.()
+
     with {:ok, ready} <- Ready.new(options),
          {:ok, command} <- Launch.start(options, ready) do
       input = options.input |> Input.new(command) |> Input.write(command.handle)
@@ -22,9 +24,14 @@ defmodule MuonTrap.Daemon.Start do
       state = %{state | notify: if(options.ready == :notify, do: %Notify{})}
       left_ms = left(options.start_timeout, since_ms)
       timer = if ready != :ready, do: State.start_timer(left_ms, :start_timeout)
-      options = Map.drop(options, [:env, :input])
-      {:ok, %{state | options: options, ready: ready, timer: timer}}
+      {:ok, %{state | call: kept(options), ready: ready, timer: timer}}
     end
+  end
+
+  # The input was handed over, and may be large.
+  defp kept(options) do
+    options = %{options | input: nil}
+    fn -> options end
   end
 
   defp left(:infinity, _since_ms), do: :infinity

@@ -8,16 +8,18 @@ defmodule MuonTrap.Daemon.State do
   alias MuonTrap.{Command, Error, Input, Nif, Options, Text}
   alias MuonTrap.Daemon.{Notify, Output, Ready, Report, Stdin}
 
-  # options: without what must not show in a crash report.
+  # options: without what must not show in a crash report
+  # call: returns all of them; a function, which shows nothing of what it holds
   # phase: :waiting for wait_for, :starting, :running, :over
   # os_pid: of the program, also when it has ended
   # since_ms: when it ran first
   # ended: how the program has ended, in words
   # starting?: whether start_link/3 waits for init/1
   # logging?: whether a message tells to go on logging
-  @enforce_keys [:options, :output, :stdin]
+  @enforce_keys [:options, :call, :output, :stdin]
   defstruct [
     :options,
+    :call,
     :output,
     :stdin,
     :input,
@@ -37,6 +39,7 @@ defmodule MuonTrap.Daemon.State do
 
   @type t :: %__MODULE__{
           options: Options.t(),
+          call: (() -> Options.t()),
           output: Output.t(),
           stdin: Stdin.t(),
           input: Input.t(),
@@ -56,12 +59,14 @@ defmodule MuonTrap.Daemon.State do
 
   @doc "That of a Daemon that has not begun."
   @spec new(Options.t()) :: t()
-  def new(options),
-    do: %__MODULE__{
-      options: options,
+  def new(options) do
+    %__MODULE__{
+      options: Map.drop(options, [:env, :input]),
+      call: fn -> options end,
       output: Output.new(options),
       stdin: Stdin.new(options.stdin)
     }
+  end
 
   @doc """
   What a crash report and `:sys.get_status/1` show: how it is with the program, in words. The options may hold what is

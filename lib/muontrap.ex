@@ -12,6 +12,7 @@ defmodule MuonTrap do
   """
 
   alias MuonTrap.{Collect, Defaults, Nif, Options, Result}
+  alias MuonTrap.Daemon.Waiting
 
   @doc """
   Runs a program and returns its output and exit status, as `System.cmd/3` does.
@@ -301,13 +302,17 @@ defmodule MuonTrap do
   Each is a map: `:id`, `:owner` (a pid), `:name` (under which the owner is registered, or nil), `:command`
   (program and arguments), `:os_pid` (nil before the program runs and after it), `:uptime_ms`, `:stdout_bytes`,
   `:stderr_bytes`, `:unacknowledged_bytes` of `:window_bytes`, `:containment` (`:cgroup` or `:subreaper`),
-  `:cgroup` (directories), `:stopping`, `:orphaned` (the owner is gone) and `:done` (the tree is gone, output is
-  left). Does not block a scheduler. A program that ends within some milliseconds may never show an `:os_pid`.
+  `:cgroup` (directories), `:stopping`, `:orphaned` (the owner is gone), `:done` (the tree is gone, output is
+  left) and `:waiting`: a Daemon waits for its `:restart_backoff`, for `:next_start_ms` milliseconds more; it has no
+  command meanwhile, and nil for `:id`. Does not block a scheduler. A program that ends within some milliseconds may never show an `:os_pid`.
   Helpers that wait for a command (`muontrap-ready` in `ps`) serve none, and are not listed.
   """
   @spec list() :: [map()]
   def list do
-    for command <- Nif.list() do
+    commands = Enum.map(Nif.list(), &Map.merge(&1, %{waiting: false, next_start_ms: nil}))
+    waiting = Enum.map(Waiting.list(), &Map.put(&1, :waiting, true))
+
+    for command <- commands ++ waiting do
       containment = if command.cgroup == [], do: :subreaper, else: :cgroup
       Map.merge(command, %{name: registered_name(command.owner), containment: containment})
     end

@@ -38,6 +38,19 @@ defmodule MuonTrap.Daemon do
   With `:wait_for`, `start_link/3` does not wait for anything. The program is started, and becomes ready or
   not, afterwards, and what fails then is the reason that the Daemon stops with.
 
+  ## Starting again
+
+  With `:restart_backoff` the Daemon stays when its program ends, is lost, misses its watchdog, or cannot be started or
+  become ready once more: what is left of it is ended, and it is started again after a while, `:wait_for` and
+  `:ready` as at the first time, with the whole `:input` again. The supervisor hears nothing of it, so children that
+  come after it are not restarted by `:rest_for_one`.
+
+  Only the first start is the affair of `start_link/3`: what fails there is returned, unless there is a `:wait_for`.
+  While nothing runs, `os_pid/1` is `:error`, `signal/2` and `reload/2` are `{:error, :esrch}`, `write/2` is
+  `{:error, :epipe}`, and a stop is over at once; `MuonTrap.list/0` and `statistics/1` say how long that
+  lasts. A program that missed its `:watchdog` or `:start_timeout` is stopped as by a supervisor, and calls wait for
+  that.
+
   ## Stop reasons
 
     * `:normal` - exit status 0
@@ -48,6 +61,8 @@ defmodule MuonTrap.Daemon do
     * `MuonTrap.Error` - it could not be started, was not ready in time, missed its `:watchdog`, or its helper was
       lost
     * what an enumerable `:input` raised
+
+  With `:restart_backoff` it is `:normal` or what an `:input` raised, with `on: :end` the latter alone.
 
   Processes that cannot be killed change neither the reason nor the end of the Daemon. They are logged as an error.
   """
@@ -142,7 +157,7 @@ defmodule MuonTrap.Daemon do
   end
 
   @doc """
-  The program's process id; `:error` before it runs, while `:wait_for` does.
+  The program's process id; `:error` before it runs, while `:wait_for` does, and while a restart is waited for.
 
   When the program has ended it is the one that it had. A Daemon lives for 10 ms at the least, so that the id
   of a program that ends at once can be asked for after `start_link/3`. Exits as any call does when the Daemon is
@@ -177,7 +192,9 @@ defmodule MuonTrap.Daemon do
   `:os_pid`, `:uptime_ms`, `:stdout_bytes`, `:stderr_bytes`, `:output_byte_count` (of both, as far as it is logged),
   `:unacknowledged_bytes` of `:window_bytes`, `:cpu_time_us` and `:memory_peak_bytes` (of the cgroup, without
   one of the program alone with the CPU time of those of its children that it waited for; `nil` if unknown)
-  and `:cgroup`, see `MuonTrap.Cgroup.statistics/1`. With `ready: :notify`, `:notify` is what the program has told
+  and `:cgroup`, see `MuonTrap.Cgroup.statistics/1`. With `:restart_backoff`, `:restarts` is how often the program
+  was started again, and `:next_start_ms` the milliseconds until the next time, or nil while it runs; all other numbers are those of
+  the program that runs. With `ready: :notify`, `:notify` is what the program has told
   of itself, see `sd_notify(3)`: `:status`, `:main_pid`, `:stopping`, `:reloading`, each nil before it said so.
   """
   @spec statistics(GenServer.server()) :: map()

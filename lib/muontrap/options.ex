@@ -164,7 +164,13 @@ defmodule MuonTrap.Options do
        "`:delay_to_sigkill`. Then what is left gets SIGKILL in any case. A command is contained, runs as the program " <>
        "does (`:cd`, `:env`, `:clear_env`, `:uid`, `:gid`, `:groups`, `:umask`) with the program's pid in `MAINPID`, and may take as long as " <>
        "its pause. Where nobody is left to take steps, at the end of the owner or of the VM, it is `:stop_signal` " <>
-       "and `:delay_to_sigkill`"}
+       "and `:delay_to_sigkill`"},
+    {:restart_backoff, [:daemon], :restart_backoff, nil,
+     "the Daemon stays when its program ends, and starts it again after a while, so that nothing counts against the " <>
+       "supervisor's `:max_restarts`. It waits `:first` ms after a first failure, twice as long after each that follows, " <>
+       "`:max` at the most, each time a random part of that between the half and the whole. A program that was ready and " <>
+       "ran for `:healthy_after` ms has not failed before. With `on: :failure` exit status 0 still ends the " <>
+       "Daemon, with `on: :end` it does not"}
   ]
 
   @keys @table |> Enum.map(&elem(&1, 0)) |> Enum.uniq()

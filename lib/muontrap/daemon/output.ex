@@ -44,6 +44,10 @@ defmodule MuonTrap.Daemon.Output do
   @spec tail(t()) :: {Streams.stream(), binary()}
   def tail(%{kept: {stream, max}, tail: tail}), do: {stream, StderrTail.text(tail, max)}
 
+  @doc "Begins with another program. Everything of the one before is logged."
+  @spec forget(t()) :: t()
+  def forget(%{queue: []} = output), do: %{output | tail: ""}
+
   @doc "Whether everything is logged that was taken."
   @spec idle?(t()) :: boolean()
   def idle?(%{queue: queue}), do: queue == []

@@ -24,6 +24,7 @@ defmodule MuonTrap.Daemon.Server do
     Ready,
     Reason,
     Report,
+    Restart,
     Start,
     State,
     Statistics,
@@ -65,16 +66,7 @@ defmodule MuonTrap.Daemon.Server do
   end
 
   @impl GenServer
-  def handle_continue(:wait_for, %{options: options} = state) do
-    task =
-      Task.async(fn ->
-        _ = options.wait_for.()
-        since_ms = State.now_ms()
-        {Launch.await_room(options, nil), since_ms}
-      end)
-
-    {:noreply, %{state | wait_task: task}}
-  end
+  def handle_continue(:wait_for, state), do: {:noreply, Restart.prepare(state)}
 
   # Since OTP 25; an older one shows what is hidden here.
   if {:format_status, 1} in GenServer.behaviour_info(:callbacks), do: @impl(GenServer)
@@ -103,7 +95,7 @@ defmodule MuonTrap.Daemon.Server do
   def handle_call(:os_pid, _from, state), do: {:reply, state.os_pid || :error, state}
 
   def handle_call(:info, _from, state),
-    do: {:reply, {info(state), state.command && state.command.cgroup}, state}
+    do: {:reply, {Statistics.info(state), state.command && state.command.cgroup}, state}
 
   def handle_call({:signal, _number}, _from, %{command: nil} = state),
     do: {:reply, {:error, :esrch}, state}
@@ -138,13 +130,13 @@ defmodule MuonTrap.Daemon.Server do
     with :ok <- free, {:ok, state} <- Start.launch(state, since_ms) do
       {:noreply, state}
     else
-      {:error, error} -> {:stop, error, state}
+      {:error, error} -> finish(error, state)
     end
   end
 
   # Without a result, as after exit(:normal).
   def handle_info({:DOWN, ref, _type, _pid, reason}, %{wait_task: %Task{ref: ref}} = state),
-    do: {:stop, reason, state}
+    do: finish(reason, %{state | wait_task: nil})
 
   def handle_info({ref, _result}, state) when is_reference(ref),
     do: {:noreply, State.ready(state, Ready.returned(state.ready, ref))}
@@ -152,12 +144,12 @@ defmodule MuonTrap.Daemon.Server do
   def handle_info({:udp, socket, _address, _port, datagram}, state) do
     case Orders.take(state, socket, datagram) do
       {:ok, state} -> {:noreply, state}
-      {:failed, state} -> {:stop, Orders.missed(state), state}
+      {:failed, state} -> finish(Orders.missed(state), state)
     end
   end
 
   def handle_info({:timeout, timer, :start_timeout}, %{timer: timer} = state),
-    do: {:stop, State.error(state, :start_timeout, :timeout), state}
+    do: finish(State.error(state, :start_timeout, :timeout), state)
 
   def handle_info({:timeout, timer, {:over, reason}}, %{timer: timer} = state) do
     if State.now_ms() < state.since_ms + @least_life_of_asked_ms and busy?(Launch.parent()),
@@ -166,22 +158,45 @@ defmodule MuonTrap.Daemon.Server do
   end
 
   def handle_info({:timeout, timer, :watchdog}, %{watchdog: timer} = state),
-    do: {:stop, Orders.missed(state), state}
+    do: finish(Orders.missed(state), state)
+
+  def handle_info({:timeout, timer, :again}, %{timer: timer} = state),
+    do: {:noreply, Restart.begin(state)}
 
   def handle_info(:log, state),
     do: {:noreply, %{state | logging?: false} |> Flow.log() |> Flow.log_later()}
 
   def handle_info({:EXIT, _pid, :normal}, state), do: {:noreply, state}
+
+  def handle_info({:EXIT, pid, reason}, %{wait_task: %Task{pid: pid, ref: ref}} = state) do
+    Process.demonitor(ref, [:flush])
+    finish(reason, %{state | wait_task: nil})
+  end
+
   # What is linked to a Daemon ends with it, and the other way round.
-  def handle_info({:EXIT, _pid, reason}, state), do: {:stop, reason, state}
+  def handle_info({:EXIT, pid, reason}, state) do
+    if Ready.task?(state.ready, pid), do: finish(reason, state), else: {:stop, reason, state}
+  end
+
   def handle_info(_message, state), do: {:noreply, state}
 
   @impl GenServer
   def terminate(_reason, state) do
     if state.wait_task, do: Task.shutdown(state.wait_task, :brutal_kill)
-    Ready.stop(state.ready)
-    if state.phase in [:starting, :running], do: Ending.stop(state)
+    _over = put_away(state)
     :ok
+  end
+
+  defp put_away(state) do
+    Ready.stop(state.ready)
+    if state.phase in [:starting, :running], do: Ending.stop(state), else: state
+  end
+
+  # The end of a program, of whatever is left of it, or of a start: that of the Daemon as well, or not.
+  defp finish(reason, state) do
+    if Restart.again?(state, reason),
+      do: {:noreply, state |> put_away() |> Restart.rest(reason)},
+      else: {:stop, reason, state}
   end
 
   defp event({:started, pid}, state) do
@@ -228,8 +243,8 @@ defmodule MuonTrap.Daemon.Server do
     state = told(terminal, state)
     reason = Reason.of(terminal, state)
 
-    case least_life_left(state) do
-      0 -> {:stop, reason, state}
+    case least_life_left(state, reason) do
+      0 -> finish(reason, state)
       left_ms -> {:noreply, %{state | timer: State.start_timer(left_ms, {:over, reason})}}
     end
   end
@@ -245,18 +260,15 @@ defmodule MuonTrap.Daemon.Server do
 
   defp told(_failed_or_lost, state), do: state
 
-  # Nobody has the Daemon yet whose start is not over, or has failed.
-  defp least_life_left(%{starting?: starting?, since_ms: since_ms})
-       when starting? or since_ms == nil,
-       do: 0
-
-  defp least_life_left(%{since_ms: since_ms}),
-    do: max(since_ms + @least_life_ms - State.now_ms(), 0)
+  # Nobody has the Daemon yet whose start is not over, or has failed. One that stays needs no such care.
+  defp least_life_left(%{starting?: starting?, since_ms: since_ms} = state, reason) do
+    if starting? or since_ms == nil or Restart.again?(state, reason),
+      do: 0,
+      else: max(since_ms + @least_life_ms - State.now_ms(), 0)
+  end
 
   defp busy?(pid) when node(pid) == node(),
     do: Process.info(pid, :status) in [{:status, :running}, {:status, :runnable}]
 
   defp busy?(_none_or_elsewhere), do: false
-
-  defp info(state), do: Statistics.info(state.command, state.options, state.notify)
 end

@@ -5,7 +5,7 @@ defmodule MuonTrap.Daemon.Start do
   @moduledoc false
   # The start of a program by its Daemon, and what the Daemon hears meanwhile.
 
-  alias MuonTrap.Daemon.{Flow, Launch, Notify, Ready, State, Stdin}
+  alias MuonTrap.Daemon.{Flow, Launch, Notify, Ready, State, Stdin, Waiting}
   alias MuonTrap.{Error, Input}
 
   @doc """
@@ -16,23 +16,45 @@ defmodule MuonTrap.Daemon.Start do
   def launch(state, since_ms) do
     options = state.call.()
 
-    with {:ok, ready} <- Ready.new(options),
-         {:ok, command} <- Launch.start(options, ready) do
-      input = options.input |> Input.new(command) |> Input.write(command.handle)
-      stdin = Stdin.write(state.stdin, command.handle)
-      state = %{state | command: command, phase: :starting, input: input, stdin: stdin}
-      state = %{state | notify: if(options.ready == :notify, do: %Notify{})}
-      left_ms = left(options.start_timeout, since_ms)
-      timer = if ready != :ready, do: State.start_timer(left_ms, :start_timeout)
-      {:ok, %{state | call: kept(options), ready: ready, timer: timer}}
+    with {:ok, ready} <- Ready.new(options) do
+      case Launch.start(options, ready) do
+        {:ok, command} ->
+          {:ok, started(%{state | command: command, ready: ready}, options, since_ms)}
+
+        {:error, error} ->
+          ready |> Ready.socket() |> Ready.close()
+          {:error, error}
+      end
     end
   end
 
+  defp started(%{command: command, ready: ready} = state, options, since_ms) do
+    left_ms = left(options.start_timeout, since_ms)
+    # What was written before a first start is for this program.
+    stdin = if state.restarts == 0, do: state.stdin, else: Stdin.new(options.stdin)
+    Waiting.delete(state.waiting)
+
+    %{
+      state
+      | phase: :starting,
+        options: State.visible(options),
+        call: kept(options),
+        input: options.input |> Input.new(command) |> Input.write(command.handle),
+        stdin: Stdin.write(stdin, command.handle),
+        socket: Ready.socket(ready),
+        notify: if(options.ready == :notify, do: %Notify{}),
+        timer: if(ready != :ready, do: State.start_timer(left_ms, :start_timeout)),
+        waiting: nil
+    }
+  end
+
   # The input was handed over, and may be large.
-  defp kept(options) do
+  defp kept(%{restart_backoff: nil} = options) do
     options = %{options | input: nil}
     fn -> options end
   end
+
+  defp kept(options), do: fn -> options end
 
   defp left(:infinity, _since_ms), do: :infinity
   defp left(timeout_ms, since_ms), do: max(timeout_ms - (State.now_ms() - since_ms), 0)

@@ -6,14 +6,16 @@ defmodule MuonTrap.Daemon.State do
   # What a Daemon's process knows, and its timers.
 
   alias MuonTrap.{Command, Error, Input, Nif, Options, Text}
-  alias MuonTrap.Daemon.{Notify, Output, Ready, Report, Stdin}
+  alias MuonTrap.Daemon.{Notify, Output, Ready, Report, Stdin, Waiting}
 
   # options: without what must not show in a crash report
   # call: returns all of them; a function, which shows nothing of what it holds
-  # phase: :waiting for wait_for, :starting, :running, :over
+  # phase: :waiting for wait_for and for room, :starting, :running, :over, :resting before another start
+  # socket: on which the program tells of itself
   # os_pid: of the program, also when it has ended
   # since_ms: when it ran first
   # ended: how the program has ended, in words
+  # failures: in a row; restarts: starts after the first; waiting: for `MuonTrap.list/0`
   # starting?: whether start_link/3 waits for init/1
   # logging?: whether a message tells to go on logging
   @enforce_keys [:options, :call, :output, :stdin]
@@ -27,12 +29,16 @@ defmodule MuonTrap.Daemon.State do
     :wait_task,
     :timer,
     :watchdog,
+    :socket,
     :notify,
+    :waiting,
     :os_pid,
     :since_ms,
     :ended,
     ready: :ready,
     phase: :waiting,
+    failures: 0,
+    restarts: 0,
     starting?: false,
     logging?: false
   ]
@@ -47,12 +53,16 @@ defmodule MuonTrap.Daemon.State do
           wait_task: Task.t() | nil,
           timer: reference() | nil,
           watchdog: reference() | nil,
+          socket: port() | nil,
           notify: Notify.t() | nil,
+          waiting: Waiting.t() | nil,
           os_pid: pos_integer() | nil,
           since_ms: integer() | nil,
           ended: String.t() | nil,
           ready: Ready.t(),
-          phase: :waiting | :starting | :running | :over,
+          phase: :waiting | :starting | :running | :over | :resting,
+          failures: non_neg_integer(),
+          restarts: non_neg_integer(),
           starting?: boolean(),
           logging?: boolean()
         }
@@ -61,12 +71,16 @@ defmodule MuonTrap.Daemon.State do
   @spec new(Options.t()) :: t()
   def new(options) do
     %__MODULE__{
-      options: Map.drop(options, [:env, :input]),
+      options: visible(options),
       call: fn -> options end,
       output: Output.new(options),
       stdin: Stdin.new(options.stdin)
     }
   end
+
+  @doc "Options without what must not be shown."
+  @spec visible(Options.t()) :: Options.t()
+  def visible(options), do: Map.drop(options, [:env, :input])
 
   @doc """
   What a crash report and `:sys.get_status/1` show: how it is with the program, in words. The options may hold what is
@@ -85,6 +99,9 @@ defmodule MuonTrap.Daemon.State do
   end
 
   defp how(%{phase: :over}), do: "Process ended"
+
+  defp how(%{phase: :resting, timer: timer}),
+    do: "Process starting again in #{Report.duration(:erlang.read_timer(timer) || 0)}"
 
   @doc "The program is as ready as this says. What is ready from now on is watched."
   @spec ready(t(), Ready.t()) :: t()

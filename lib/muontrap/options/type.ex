@@ -7,7 +7,7 @@ defmodule MuonTrap.Options.Type do
   # The value types of the option table: `cast/2` checks and normalizes a value, `describe/1` says in words
   # what is expected. Both error messages and documentation use the same words.
 
-  alias MuonTrap.Daemon.StopSteps
+  alias MuonTrap.Daemon.{Backoff, StopSteps}
   alias MuonTrap.Signal
 
   @type t ::
@@ -38,6 +38,7 @@ defmodule MuonTrap.Options.Type do
           | :ready
           | :exit_reason
           | :stop
+          | :restart_backoff
           | {:integer, Range.t()}
           | {:function, arity()}
           | {:one_of, [atom()]}
@@ -134,6 +135,7 @@ defmodule MuonTrap.Options.Type do
 
   def describe(:exit_reason), do: describe({:function, 1}) <> " or :result"
   def describe(:stop), do: StopSteps.describe()
+  def describe(:restart_backoff), do: Backoff.describe()
   def describe({:integer, range}), do: "an integer from #{range.first} to #{range.last}"
   def describe({:function, arity}), do: "a #{arity}-arity function"
   def describe({:one_of, atoms}), do: Enum.map_join(atoms, " or ", &inspect/1)
@@ -204,6 +206,7 @@ defmodule MuonTrap.Options.Type do
   def cast(:exit_reason, :result), do: {:ok, :result}
   def cast(:exit_reason, value), do: cast({:function, 1}, value)
   def cast(:stop, value), do: StopSteps.cast(value)
+  def cast(:restart_backoff, value), do: Backoff.cast(value)
   def cast({:integer, range}, value) when is_integer(value), do: ok_if(value in range, value)
   def cast({:function, arity}, value) when is_function(value, arity), do: {:ok, value}
   def cast({:one_of, atoms}, value), do: ok_if(value in atoms, value)

@@ -173,6 +173,29 @@ defmodule MuonTrap.Daemon do
   def signal(server, signal), do: GenServer.call(server, {:signal, Signal.number!(signal)})
 
   @doc """
+  Asks the program to read its configuration again, by the signal in `:reload`, SIGHUP if nothing else is said.
+
+  A program that does not expect that signal is ended by most of them. Without a timeout, returns when the signal is sent.
+  With one, in milliseconds, waits until the program has done so, which only one with `ready: :notify` can tell: it
+  says `RELOADING=1` and then `READY=1`, see sd_notify(3), and systemd.service(5) under `Type=notify-reload`.
+
+  ## Errors
+
+    * `{:error, :esrch}` - the program does not run, or has ended meanwhile
+    * `{:error, :timeout}` - it has not said so in time; it may still do it
+    * `ArgumentError` - a timeout for a program without `ready: :notify`, which would never say so
+  """
+  @spec reload(GenServer.server(), pos_integer() | nil) ::
+          :ok | {:error, :file.posix() | :timeout}
+  def reload(server, timeout_ms \\ nil)
+      when timeout_ms == nil or (is_integer(timeout_ms) and timeout_ms > 0) do
+    with {:error, :not_notify} <- GenServer.call(server, {:reload, timeout_ms}, :infinity) do
+      raise ArgumentError,
+            "MuonTrap.Daemon.reload/2 needs ready: :notify to wait for the program, got: #{timeout_ms}"
+    end
+  end
+
+  @doc """
   Gives the program something to read from its standard input.
 
   Answers at once; what the program has no room for is kept and written when it has. `{:error, :eagain}`:
@@ -190,7 +213,7 @@ defmodule MuonTrap.Daemon do
   What is known of the program so far.
 
   `:os_pid`, `:uptime_ms`, `:stdout_bytes`, `:stderr_bytes`, `:output_byte_count` (of both, as far as it is logged),
-  `:unacknowledged_bytes` of `:window_bytes`, `:cpu_time_us` and `:memory_peak_bytes` (of the cgroup, without
+  `:dropped_lines` (by `:log_rate`, since the Daemon began), `:unacknowledged_bytes` of `:window_bytes`, `:cpu_time_us` and `:memory_peak_bytes` (of the cgroup, without
   one of the program alone with the CPU time of those of its children that it waited for; `nil` if unknown)
   and `:cgroup`, see `MuonTrap.Cgroup.statistics/1`. With `:restart_backoff`, `:restarts` is how often the program
   was started again, and `:next_start_ms` the milliseconds until the next time, or nil while it runs; all other numbers are those of

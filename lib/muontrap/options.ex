@@ -135,7 +135,7 @@ defmodule MuonTrap.Options do
        "`:muontrap_argv` (a list), which always win. It is there in `:logger_fun` and `:log_transform`, too"},
     {:logger_fun, [:daemon], :logger_fun, nil,
      "called with the bytes of each line, without its `\\n` or `\\r\\n`, in place of Logger; the other log options " <>
-       "but `:logger_metadata` and `:log_line_max` have no effect then. Lines that come " <>
+       "but `:logger_metadata`, `:log_line_max` and `:log_rate` have no effect then. Lines that come " <>
        "together are parts of one binary of up to 16 KiB: `:binary.copy/1` those few of many that are kept for long"},
     {:exit_status_to_reason, [:daemon], :exit_reason, nil,
      "takes an exit status other than 0, returns the stop reason; `:error_exit_status`, or " <>
@@ -170,7 +170,13 @@ defmodule MuonTrap.Options do
        "supervisor's `:max_restarts`. It waits `:first` ms after a first failure, twice as long after each that follows, " <>
        "`:max` at the most, each time a random part of that between the half and the whole. A program that was ready and " <>
        "ran for `:healthy_after` ms has not failed before. With `on: :failure` exit status 0 still ends the " <>
-       "Daemon, with `on: :end` it does not"}
+       "Daemon, with `on: :end` it does not"},
+    {:reload, [:daemon], :signal, 1,
+     "the signal with which `MuonTrap.Daemon.reload/2` asks the program to read its configuration again; 1 is SIGHUP"},
+    {:log_rate, [:daemon], {:integer, 1..0xFFFF_FFFF}, nil,
+     "how many lines of both streams are logged in a second at the most; `:logger_fun` gets no more either. The others are read and " <>
+       "dropped, counted in `:dropped_lines` of `MuonTrap.Daemon.statistics/1`, and told of by a warning, once in " <>
+       "a second"}
   ]
 
   @keys @table |> Enum.map(&elem(&1, 0)) |> Enum.uniq()

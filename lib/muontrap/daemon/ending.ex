@@ -9,7 +9,7 @@ defmodule MuonTrap.Daemon.Ending do
   import MuonTrap.Command, only: [is_terminal: 1]
 
   alias MuonTrap.{Command, Input, Nif}
-  alias MuonTrap.Daemon.{Flow, Launch, Orders, State, StopCommand}
+  alias MuonTrap.Daemon.{Flow, Launch, Orders, Reload, State, StopCommand}
 
   @margin_ms Launch.margin_ms()
   # How much longer than its grace a program may ask to stop for; a supervisor waits that long.
@@ -122,7 +122,7 @@ defmodule MuonTrap.Daemon.Ending do
   @spec over(State.t()) :: State.t()
   def over(state) do
     Input.close(state.input)
-    state = Flow.log(state, :all)
+    state = state |> Flow.log(:all) |> Flow.tell_dropped() |> Reload.over()
     for timer <- [state.timer, state.watchdog], timer, do: :erlang.cancel_timer(timer)
     %{state | phase: :over, input: nil, timer: nil, watchdog: nil}
   end

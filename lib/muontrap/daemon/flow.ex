@@ -6,8 +6,10 @@ defmodule MuonTrap.Daemon.Flow do
   # Takes output from the native part, has it logged, and acknowledges it: each piece once its lines were handed to
   # the logger, here, or by the `MuonTrap.Command.pull/2` that asks for the next one.
 
-  alias MuonTrap.Daemon.{Output, Ready, State, Streams}
+  alias MuonTrap.Daemon.{Log, Output, Ready, State, Streams}
   alias MuonTrap.Nif
+
+  @tell_after_ms 1_000
 
   @doc "Takes lines. Who waits for them hears of them before a logger does, which may be slow."
   @spec take(State.t(), Streams.stream(), [binary()], non_neg_integer()) :: State.t()
@@ -28,7 +30,23 @@ defmodule MuonTrap.Daemon.Flow do
   @spec log_only(State.t(), :slice | :all) :: {non_neg_integer(), State.t()}
   def log_only(state, how_long \\ :slice) do
     {bytes, output} = Output.log(state.output, how_long)
-    {bytes, %{state | output: output}}
+    {bytes, tell_later(%{state | output: output})}
+  end
+
+  # Once in a second, however much is dropped.
+  defp tell_later(%{rate_timer: nil, output: output} = state) do
+    if Log.dropping?(output.log),
+      do: %{state | rate_timer: State.start_timer(@tell_after_ms, :log_rate)},
+      else: state
+  end
+
+  defp tell_later(state), do: state
+
+  @doc "Logs how many lines `:log_rate` has dropped, if any."
+  @spec tell_dropped(State.t()) :: State.t()
+  def tell_dropped(%{output: output} = state) do
+    _left = state.rate_timer && :erlang.cancel_timer(state.rate_timer)
+    %{state | rate_timer: nil, output: %{output | log: Log.tell_dropped(output.log)}}
   end
 
   @doc "Acknowledges what `log_only/2` has logged."

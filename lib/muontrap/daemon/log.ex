@@ -6,7 +6,7 @@ defmodule MuonTrap.Daemon.Log do
   # The lines of a program on their way to where they go, and what is logged of its end.
 
   alias MuonTrap.Daemon
-  alias MuonTrap.Daemon.Streams
+  alias MuonTrap.Daemon.{Rate, Streams}
   alias MuonTrap.{StderrTail, Text}
   require Logger
 
@@ -14,18 +14,23 @@ defmodule MuonTrap.Daemon.Log do
   @lines_at_once 8
 
   @enforce_keys [:command, :sinks]
-  defstruct [:command, :sinks, failed?: false]
+  defstruct [:command, :sinks, :rate, failed?: false]
 
   @type t :: %__MODULE__{
           command: String.t(),
           sinks: %{Streams.stream() => Streams.sink()},
+          rate: Rate.t() | nil,
           failed?: boolean()
         }
 
   @doc "Makes the log of a Daemon from its options."
   @spec new(MuonTrap.Options.t()) :: t()
   def new(options) do
-    %__MODULE__{command: options.command, sinks: Streams.sinks(options)}
+    %__MODULE__{
+      command: options.command,
+      sinks: Streams.sinks(options),
+      rate: Rate.new(options.log_rate)
+    }
   end
 
   @doc "Makes the Logger metadata of the calling process, a Daemon, that of its events."
@@ -66,8 +71,18 @@ defmodule MuonTrap.Daemon.Log do
   defp write(log, sink, [line | lines], until_us, at_once),
     do: write(put(log, sink, line), sink, lines, until_us, at_once - 1)
 
+  # What is passed on is not logged.
+  defp put(%{rate: rate} = log, sink, line) when rate != nil and sink != :standard_error do
+    case Rate.take(rate, now_us()) do
+      {:pass, rate} -> hand_over(%{log | rate: rate}, sink, line)
+      {:drop, rate} -> %{log | rate: rate}
+    end
+  end
+
+  defp put(log, sink, line), do: hand_over(log, sink, line)
+
   # What a logger does must not take the program down.
-  defp put(log, sink, line) do
+  defp hand_over(log, sink, line) do
     emit(sink, line)
     log
   catch
@@ -97,6 +112,30 @@ defmodule MuonTrap.Daemon.Log do
 
     %{log | failed?: true}
   end
+
+  @doc "Whether lines were dropped that nothing was told of."
+  @spec dropping?(t()) :: boolean()
+  def dropping?(%{rate: rate}), do: rate != nil and rate.unsaid > 0
+
+  @doc "Tells of them in one line."
+  @spec tell_dropped(t()) :: t()
+  def tell_dropped(%{rate: %{unsaid: unsaid, max: max} = rate} = log) when unsaid > 0 do
+    lines = if unsaid == 1, do: "1 line", else: "#{unsaid} lines"
+
+    Daemon.log(
+      :warning,
+      "#{Text.repair(log.command)}: #{lines} not logged, more than #{max} in a second"
+    )
+
+    %{log | rate: %{rate | unsaid: 0}}
+  end
+
+  def tell_dropped(log), do: log
+
+  @doc "How many lines were dropped all in all."
+  @spec dropped(t()) :: non_neg_integer()
+  def dropped(%{rate: nil}), do: 0
+  def dropped(%{rate: rate}), do: rate.dropped
 
   @doc "The time that `write/4` goes by."
   @spec now_us() :: integer()

@@ -5,7 +5,7 @@ defmodule MuonTrap.Daemon.Orders do
   @moduledoc false
   # What a Daemon does about what its program tells of itself, and about its silence.
 
-  alias MuonTrap.Daemon.{Notify, Ready, State}
+  alias MuonTrap.Daemon.{Notify, Ready, Reload, State}
   alias MuonTrap.Error
 
   @doc """
@@ -21,7 +21,10 @@ defmodule MuonTrap.Daemon.Orders do
     {if(:failed in orders, do: :failed, else: :ok), state}
   end
 
-  defp obey(:ready, state), do: State.ready(state, Ready.notified(state.ready))
+  defp obey(:ready, state),
+    do: state |> State.ready(Ready.notified(state.ready)) |> Reload.done()
+
+  defp obey(:reloading, state), do: Reload.begun(state)
 
   defp obey(:alive, %{watchdog: timer} = state) when timer != nil, do: restart_watchdog(state)
 

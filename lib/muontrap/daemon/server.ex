@@ -23,6 +23,7 @@ defmodule MuonTrap.Daemon.Server do
     Output,
     Ready,
     Reason,
+    Reload,
     Report,
     Restart,
     Start,
@@ -103,6 +104,19 @@ defmodule MuonTrap.Daemon.Server do
   def handle_call({:signal, number}, _from, state),
     do: {:reply, Nif.signal(state.command.handle, number), state}
 
+  def handle_call({:reload, _timeout_ms}, _from, %{command: nil} = state),
+    do: {:reply, {:error, :esrch}, state}
+
+  def handle_call({:reload, timeout_ms}, _from, %{notify: nil} = state) when timeout_ms != nil,
+    do: {:reply, {:error, :not_notify}, state}
+
+  def handle_call({:reload, timeout_ms}, from, state) do
+    case Nif.signal(state.command.handle, state.options.reload) do
+      :ok when timeout_ms != nil -> {:noreply, Reload.wait(state, from, timeout_ms)}
+      result -> {:reply, result, state}
+    end
+  end
+
   def handle_call({:write, bytes}, _from, state) do
     case Stdin.put(state.stdin, bytes) do
       {:ok, stdin} ->
@@ -162,6 +176,11 @@ defmodule MuonTrap.Daemon.Server do
 
   def handle_info({:timeout, timer, :again}, %{timer: timer} = state),
     do: {:noreply, Restart.begin(state)}
+
+  def handle_info({:timeout, timer, :reload}, state), do: {:noreply, Reload.late(state, timer)}
+
+  def handle_info({:timeout, timer, :log_rate}, %{rate_timer: timer} = state),
+    do: {:noreply, Flow.tell_dropped(state)}
 
   def handle_info(:log, state),
     do: {:noreply, %{state | logging?: false} |> Flow.log() |> Flow.log_later()}

@@ -6,7 +6,7 @@ defmodule MuonTrap.Daemon.State do
   # What a Daemon's process knows, and its timers.
 
   alias MuonTrap.{Command, Error, Input, Nif, Options, Text}
-  alias MuonTrap.Daemon.{Notify, Output, Ready, Report, Stdin, Waiting}
+  alias MuonTrap.Daemon.{Notify, Output, Ready, Reload, Report, Stdin, Waiting}
 
   # options: without what must not show in a crash report
   # call: returns all of them; a function, which shows nothing of what it holds
@@ -16,6 +16,7 @@ defmodule MuonTrap.Daemon.State do
   # since_ms: when it ran first
   # ended: how the program has ended, in words
   # failures: in a row; restarts: starts after the first; waiting: for `MuonTrap.list/0`
+  # reloads: who waits for one; rate_timer: when it is told what was dropped
   # starting?: whether start_link/3 waits for init/1
   # logging?: whether a message tells to go on logging
   @enforce_keys [:options, :call, :output, :stdin]
@@ -29,6 +30,7 @@ defmodule MuonTrap.Daemon.State do
     :wait_task,
     :timer,
     :watchdog,
+    :rate_timer,
     :socket,
     :notify,
     :waiting,
@@ -39,6 +41,7 @@ defmodule MuonTrap.Daemon.State do
     phase: :waiting,
     failures: 0,
     restarts: 0,
+    reloads: [],
     starting?: false,
     logging?: false
   ]
@@ -53,6 +56,7 @@ defmodule MuonTrap.Daemon.State do
           wait_task: Task.t() | nil,
           timer: reference() | nil,
           watchdog: reference() | nil,
+          rate_timer: reference() | nil,
           socket: port() | nil,
           notify: Notify.t() | nil,
           waiting: Waiting.t() | nil,
@@ -63,6 +67,7 @@ defmodule MuonTrap.Daemon.State do
           phase: :waiting | :starting | :running | :over | :resting,
           failures: non_neg_integer(),
           restarts: non_neg_integer(),
+          reloads: [Reload.t()],
           starting?: boolean(),
           logging?: boolean()
         }

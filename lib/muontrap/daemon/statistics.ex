@@ -7,7 +7,7 @@ defmodule MuonTrap.Daemon.Statistics do
   # caller from the cgroup and proc(5).
 
   alias MuonTrap.{Cgroup, Nif}
-  alias MuonTrap.Daemon.State
+  alias MuonTrap.Daemon.{Log, State}
 
   @doc "What the native part knows of the command, what the program has told of itself, and what the Daemon has done."
   @spec info(State.t()) :: map()
@@ -18,7 +18,11 @@ defmodule MuonTrap.Daemon.Statistics do
     state
     |> native()
     |> Map.merge(notify)
-    |> Map.merge(%{restarts: state.restarts, next_start_ms: next_start_ms(state)})
+    |> Map.merge(%{
+      restarts: state.restarts,
+      next_start_ms: next_start_ms(state),
+      dropped_lines: Log.dropped(state.output.log)
+    })
   end
 
   defp native(%{command: nil, options: options}) do
@@ -45,7 +49,7 @@ defmodule MuonTrap.Daemon.Statistics do
     info
     |> Map.take([:os_pid, :uptime_ms, :stdout_bytes, :stderr_bytes, :notify])
     |> Map.merge(Map.take(info, [:unacknowledged_bytes, :window_bytes]))
-    |> Map.merge(Map.take(info, [:restarts, :next_start_ms]))
+    |> Map.merge(Map.take(info, [:restarts, :next_start_ms, :dropped_lines]))
     |> Map.merge(%{
       # What was logged: whoever waits for a number of bytes, as with upstream, finds them in the log then.
       output_byte_count: info.stdout_bytes + info.stderr_bytes - info.unacknowledged_bytes,

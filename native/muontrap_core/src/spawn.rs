@@ -28,7 +28,7 @@ use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 use crate::child::{self, Plan, Progress};
 use crate::emulator::{self, Executed};
 use crate::failure::{Failure, Reason, Step};
-use crate::spec::{Spec, Stream};
+use crate::spec::{Rlimit, Spec, Stream};
 
 /// What the child needs between clone and `execve`: far more than its few small frames take.
 const STACK_BYTES: usize = 16 * 1024;
@@ -177,7 +177,8 @@ impl<'a> Program<'a> {
             Step::Nice => self.plan.nice.map(|nice| nice.to_string().into_bytes()),
             Step::OomScoreAdj => self.plan.oom_score_adj.clone().map(CString::into_bytes),
             Step::Rlimit => {
-                self.plan.rlimits.get(index).map(|(resource, _)| resource.to_string().into_bytes())
+                let limit = self.plan.rlimits.get(index);
+                limit.and_then(|(resource, _)| Rlimit::name(*resource)).map(|name| name.into())
             }
             Step::Setuid => Some(self.spec.identity.user.clone().into_bytes()),
             Step::Setgid => Some(self.spec.identity.group.clone().into_bytes()),
@@ -297,7 +298,7 @@ fn streams(
     chosen.iter().all(|&descriptor| descriptor > 2).then_some(chosen)
 }
 
-fn kernel_limit(limit: &crate::spec::Rlimit) -> (u32, libc::rlimit64) {
+fn kernel_limit(limit: &Rlimit) -> (u32, libc::rlimit64) {
     let kernel = |value: Option<u64>| value.unwrap_or(libc::RLIM64_INFINITY);
     let limits = libc::rlimit64 { rlim_cur: kernel(limit.soft), rlim_max: kernel(limit.hard) };
     (limit.resource, limits)

@@ -18,16 +18,7 @@ defmodule MuonTrap.Daemon.Backoff do
           on: :failure | :end
         }
 
-  @doc false
-  @spec describe() :: String.t()
-  def describe do
-    defaults = Enum.map_join(@defaults, ", ", fn {key, value} -> "#{key}: #{inspect(value)}" end)
-
-    "true, or a keyword list of what is other than in [#{defaults}], times in ms from 1 to #{@max_ms}, " <>
-      ":first at most :max, :on :failure or :end"
-  end
-
-  @doc false
+  @doc "Checks and normalizes it. The culprit is the part that is wrong."
   @spec cast(term()) :: {:ok, t()} | {:error, culprit :: term()}
   def cast(true), do: {:ok, @defaults}
 

@@ -47,7 +47,6 @@ defmodule MuonTrap.Daemon.StopCommand do
       complain(program, Exception.message(error))
     end
   rescue
-    error in ErlangError -> complain(program, "#{inspect(command)}: #{inspect(error.original)}")
     error -> complain(program, Exception.message(error))
   end
 

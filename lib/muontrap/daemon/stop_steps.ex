@@ -13,13 +13,7 @@ defmodule MuonTrap.Daemon.StopSteps do
   @typedoc "A signal by number or a command, and the pause after it; nil for `:delay_to_sigkill`."
   @type step :: {1..64 | {String.t(), [String.t()]}, non_neg_integer() | nil}
 
-  @doc false
-  @spec describe() :: String.t()
-  def describe,
-    do:
-      "a signal name or {command, args}, or a list of such in which pauses of 0 to #{@pause_max_ms} ms may follow them"
-
-  @doc false
+  @doc "Checks and normalizes it. The culprit is the part that is wrong."
   @spec cast(term()) :: {:ok, [step()]} | {:error, culprit :: term()}
   def cast([_first | _more] = steps),
     do: if(List.improper?(steps), do: {:error, steps}, else: cast(steps, []))

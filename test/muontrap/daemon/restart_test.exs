@@ -209,7 +209,7 @@ defmodule MuonTrap.Daemon.RestartTest do
           GenServer.stop(pid)
         end)
 
-      assert log =~ "cannot wait any longer for \"sh\""
+      assert log =~ "cannot wait longer for \"sh\" to become ready"
       assert log =~ "Process exited with status 7"
     end
 

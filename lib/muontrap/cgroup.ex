@@ -16,7 +16,7 @@ defmodule MuonTrap.Cgroup do
   #{MuonTrap.Cgroup.Keys.docs()}
   """
 
-  alias MuonTrap.Cgroup.{Hint, Keys, Layout, Plan, Stats, Value}
+  alias MuonTrap.Cgroup.{Bytes, Hint, Keys, Layout, Plan, Stats, Value}
   alias MuonTrap.{Error, Nif}
 
   # How long a base is left alone in which other VMs have groups.
@@ -80,7 +80,7 @@ defmodule MuonTrap.Cgroup do
           file = Path.basename(path),
           file in ["memory.max", "memory.limit_in_bytes"],
           {:ok, limit} when is_integer(limit) and limit < @tight_bytes <- [
-            Value.parse_bytes(value)
+            Bytes.parse(value)
           ],
           do: {file, limit}
 

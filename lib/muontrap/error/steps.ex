@@ -90,7 +90,11 @@ defmodule MuonTrap.Error.Steps do
   ]
 
   # Where the text of Erlang is another one than that of strerror(3), or none.
-  @errnos [eperm: "operation not permitted", eopnotsupp: "operation not supported"]
+  @errnos [
+    eperm: "operation not permitted",
+    eopnotsupp: "operation not supported",
+    erange: "out of range"
+  ]
 
   @hints [
     {:lookup, :enoent, "give the absolute path, or check PATH"},

@@ -5,9 +5,8 @@ defmodule MuonTrap.Cgroup do
   @moduledoc """
   The control groups of a command: which ones, and reading and writing them while it runs.
 
-  `MuonTrap` and `MuonTrap.Daemon` call `plan/1` before a start and hand the plan to the native part, which
-  makes the groups, limits them, runs the program inside, empties and removes them. Nothing here
-  outlives a call.
+  A plan is made before each start. The native part makes its groups, limits them, runs the program inside, empties
+  and removes them. `MuonTrap.Daemon.cgget/2` and its neighbours ask these functions with the plan of their program.
 
   ## Keys of the `:cgroup` option
 
@@ -17,21 +16,23 @@ defmodule MuonTrap.Cgroup do
   alias MuonTrap.Cgroup.{Hint, Keys, Layout, Plan, Stats, Value}
   alias MuonTrap.{Error, Nif}
 
+  @typedoc "The groups of a command, as they were planned before its start."
+  @type plan :: map()
+
   # How long a base is left alone in which other VMs have groups.
   @sweep_ms 1_000
   @never_ms 0x7FFF_FFFF_FFFF_FFFF
 
-  @doc """
-  The plan for checked options; `nil` if they ask for no group.
-
-  Reads the mounted hierarchies each time: the VM may have been moved. The first plan with a base also
-  removes the groups there whose VM died with all its helpers, which may take seconds. Where other VMs have
-  groups, later ones do as well, once a second at the most.
-
-  ## Errors
-
-  A `MuonTrap.Error` whose hint mends what is missing on this machine.
-  """
+  @doc false
+  # The plan for checked options; `nil` if they ask for no group.
+  #
+  # Reads the mounted hierarchies each time: the VM may have been moved. The first plan with a base also
+  # removes the groups there whose VM died with all its helpers, which may take seconds. Where other VMs have
+  # groups, later ones do as well, once a second at the most.
+  #
+  # ## Errors
+  #
+  # A `MuonTrap.Error` whose hint mends what is missing on this machine.
   @spec plan(map()) :: {:ok, Plan.t() | nil} | {:error, Error.t()}
   def plan(%{cgroup_base: nil, cgroup_path: nil}), do: {:ok, nil}
 
@@ -44,7 +45,8 @@ defmodule MuonTrap.Cgroup do
     end
   end
 
-  @doc "Adds to an error from the native part what mends it on this machine, if that is known."
+  @doc false
+  # Adds to an error from the native part what mends it on this machine, if that is known.
   @spec explain(Error.t()) :: Error.t()
   def explain(%Error{step: step} = error)
       when step in [:cgroup_create, :cgroup_enable, :cgroup_write, :cgroup_join] do
@@ -63,11 +65,10 @@ defmodule MuonTrap.Cgroup do
   # What is done outside the group: its limit has nothing to do with it.
   @outside [:fork, :pipe, :spawner, :shim, :cgroup_create, :cgroup_enable, :cgroup_write]
 
-  @doc """
-  Names the memory limit of a group if that is what has kept a program from being executed. Any step from the entry
-  on may be the one that finds no memory, and execve(2) says `e2big` then, as if there were too many arguments.
-  `bytes` are in arguments and environment.
-  """
+  @doc false
+  # Names the memory limit of a group if that is what has kept a program from being executed. Any step from the entry
+  # on may be the one that finds no memory, and execve(2) says `e2big` then, as if there were too many arguments.
+  # `bytes` are in arguments and environment.
   @spec explain(Error.t(), Plan.t() | nil, non_neg_integer()) :: Error.t()
   def explain(%Error{step: step, reason: reason} = error, %{settings: settings}, bytes)
       when ((reason == :enomem and step not in @outside) or {step, reason} == {:exec, :e2big}) and
@@ -93,10 +94,9 @@ defmodule MuonTrap.Cgroup do
 
   def explain(error, _plan, _bytes), do: error
 
-  @doc """
-  Splits an absolute path that leads into a mounted hierarchy: the mount point, and what is below it. `nil` for
-  others.
-  """
+  @doc false
+  # Splits an absolute path that leads into a mounted hierarchy: the mount point, and what is below it. `nil` for
+  # others.
   @spec below_mount(String.t()) :: {String.t(), String.t()} | nil
   def below_mount(path) do
     mounts =
@@ -118,21 +118,21 @@ defmodule MuonTrap.Cgroup do
   end
 
   @doc "The path of the group, relative to its hierarchy."
-  @spec path(Plan.t() | nil) :: String.t() | nil
+  @spec path(plan() | nil) :: String.t() | nil
   def path(nil), do: nil
   def path(%{path: path}), do: path
 
   @doc """
   The content of a file of the group, as the kernel gives it, with the controller in the file's name.
 
-  A file of the other cgroup version is translated where `MuonTrap.Cgroup.Keys` knows how. `{:error, :no_cgroup}`
+  A file of the other cgroup version is translated where the table above has it. `{:error, :no_cgroup}`
   for a command that has no group.
   """
-  @spec get(Plan.t() | nil, String.t()) :: {:ok, String.t()} | {:error, File.posix() | :no_cgroup}
+  @spec get(plan() | nil, String.t()) :: {:ok, String.t()} | {:error, File.posix() | :no_cgroup}
   def get(plan, file), do: get(plan, controller(file), file)
 
   @doc "The same with the controller named, for old code."
-  @spec get(Plan.t() | nil, String.t(), String.t()) ::
+  @spec get(plan() | nil, String.t(), String.t()) ::
           {:ok, String.t()} | {:error, File.posix() | :no_cgroup}
   def get(plan, controller, file) do
     with {:ok, group} <- group(plan, controller, file),
@@ -144,12 +144,12 @@ defmodule MuonTrap.Cgroup do
   @doc """
   Writes a value, a string or an integer, to a file of the group; translated as `get/2` does.
   """
-  @spec set(Plan.t() | nil, String.t(), String.t() | integer()) ::
+  @spec set(plan() | nil, String.t(), String.t() | integer()) ::
           :ok | {:error, File.posix() | :no_cgroup}
   def set(plan, file, value), do: set(plan, controller(file), file, value)
 
   @doc "The same with the controller named, for old code."
-  @spec set(Plan.t() | nil, String.t(), String.t(), String.t() | integer()) ::
+  @spec set(plan() | nil, String.t(), String.t(), String.t() | integer()) ::
           :ok | {:error, File.posix() | :no_cgroup}
   def set(plan, controller, file, value) do
     with {:ok, group} <- group(plan, controller, file),
@@ -161,9 +161,7 @@ defmodule MuonTrap.Cgroup do
   @doc """
   The settings of the group as a map that `:cgroup` takes. What cannot be read is left out.
   """
-  @spec config(%{:groups => [map()], optional(atom()) => term()} | nil) :: %{
-          optional(Keys.key()) => Keys.value()
-        }
+  @spec config(plan() | nil) :: map()
   def config(nil), do: %{}
 
   def config(%{groups: groups}) do
@@ -180,7 +178,7 @@ defmodule MuonTrap.Cgroup do
   (`:max`: forks refused), and where the kernel has it `:cpu_pressure`, `:memory_pressure` and
   `:io_pressure`. Without the controller its keys are missing.
   """
-  @spec statistics(Plan.t() | nil) :: map()
+  @spec statistics(plan() | nil) :: map()
   def statistics(nil), do: %{}
 
   def statistics(%{groups: groups}) do

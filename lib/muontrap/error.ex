@@ -30,6 +30,7 @@ defmodule MuonTrap.Error do
   @typedoc "An errno as a lower-case atom, or an atom of muontrap's own."
   @type reason :: File.posix() | atom()
 
+  @typedoc "The fields above."
   @type t :: %__MODULE__{
           step: step(),
           subject: String.t() | nil,

@@ -5,7 +5,7 @@ defmodule MuonTrap.Cgroup do
   @moduledoc """
   The control groups of a command: where they are made, and how to read and write them while it runs.
 
-  Before each start `MuonTrap` and `MuonTrap.Daemon` call `plan/1`. The native part makes the groups of that plan, sets
+  Before each start `MuonTrap` and `MuonTrap.Daemon` make a plan. The native part makes the groups of that plan, sets
   their limits, runs the program inside, and in the end empties and removes them. Use the functions of
   `MuonTrap.Daemon` (`cgget/2`, `cgset/3`, `statistics/1`) for a program that runs.
 
@@ -19,21 +19,23 @@ defmodule MuonTrap.Cgroup do
   alias MuonTrap.Cgroup.{Bytes, Hint, Keys, Layout, Plan, Stats, Value}
   alias MuonTrap.{Error, Nif}
 
+  @typedoc "The groups of a command, as they were planned before its start."
+  @type plan :: map()
+
   # How long a base is left alone in which other VMs have groups.
   @sweep_ms 1_000
   @never_ms 0x7FFF_FFFF_FFFF_FFFF
 
-  @doc """
-  Makes the plan for checked options; `nil` if they ask for no group.
-
-  It reads the mounted hierarchies each time, because the VM may have been moved. The first plan with a base also removes
-  the groups there that dead VMs have left, which may block for seconds. Where other VMs have groups, later plans do so
-  too, at most once a second.
-
-  ## Errors
-
-  A `MuonTrap.Error` whose hint says how to mend this machine.
-  """
+  @doc false
+  # Makes the plan for checked options; `nil` if they ask for no group.
+  #
+  # It reads the mounted hierarchies each time, because the VM may have been moved. The first plan with a base also removes
+  # the groups there that dead VMs have left, which may block for seconds. Where other VMs have groups, later plans do so
+  # too, at most once a second.
+  #
+  # ## Errors
+  #
+  # A `MuonTrap.Error` whose hint says how to mend this machine.
   @spec plan(map()) :: {:ok, Plan.t() | nil} | {:error, Error.t()}
   def plan(%{cgroup_base: nil, cgroup_path: nil}), do: {:ok, nil}
 
@@ -46,7 +48,8 @@ defmodule MuonTrap.Cgroup do
     end
   end
 
-  @doc "Adds a hint to an error of the native part, if it is known how to mend it on this machine."
+  @doc false
+  # Adds a hint to an error of the native part, if it is known how to mend it on this machine.
   @spec explain(Error.t()) :: Error.t()
   def explain(%Error{step: step} = error)
       when step in [:cgroup_create, :cgroup_enable, :cgroup_write, :cgroup_join] do
@@ -65,12 +68,11 @@ defmodule MuonTrap.Cgroup do
   # What is done outside the group: its limit has nothing to do with it.
   @outside [:fork, :pipe, :spawner, :shim, :cgroup_create, :cgroup_enable, :cgroup_write]
 
-  @doc """
-  Names the group's memory limit if that kept the program from being executed.
-
-  Any step after the group was entered may be the one that finds no memory. execve(2) says `e2big` then, as if there were
-  too many arguments; `bytes` is the size of arguments and environment.
-  """
+  @doc false
+  # Names the group's memory limit if that kept the program from being executed.
+  #
+  # Any step after the group was entered may be the one that finds no memory. execve(2) says `e2big` then, as if there were
+  # too many arguments; `bytes` is the size of arguments and environment.
   @spec explain(Error.t(), Plan.t() | nil, non_neg_integer()) :: Error.t()
   def explain(%Error{step: step, reason: reason} = error, %{settings: settings}, bytes)
       when ((reason == :enomem and step not in @outside) or {step, reason} == {:exec, :e2big}) and
@@ -96,9 +98,8 @@ defmodule MuonTrap.Cgroup do
 
   def explain(error, _plan, _bytes), do: error
 
-  @doc """
-  Splits an absolute path inside of a mounted hierarchy into the mount point and the rest; `nil` for other paths.
-  """
+  @doc false
+  # Splits an absolute path inside of a mounted hierarchy into the mount point and the rest; `nil` for other paths.
   @spec below_mount(String.t()) :: {String.t(), String.t()} | nil
   def below_mount(path) do
     mounts =
@@ -120,7 +121,7 @@ defmodule MuonTrap.Cgroup do
   end
 
   @doc "Returns the path of the group, relative to its hierarchy; `nil` without one."
-  @spec path(Plan.t() | nil) :: String.t() | nil
+  @spec path(plan() | nil) :: String.t() | nil
   def path(nil), do: nil
   def path(%{path: path}), do: path
 
@@ -131,11 +132,11 @@ defmodule MuonTrap.Cgroup do
   command without a group, and `{:error, :enoent}` for a file that the kernel does not have. The calling process reads
   the file.
   """
-  @spec get(Plan.t() | nil, String.t()) :: {:ok, String.t()} | {:error, File.posix() | :no_cgroup}
+  @spec get(plan() | nil, String.t()) :: {:ok, String.t()} | {:error, File.posix() | :no_cgroup}
   def get(plan, file), do: get(plan, controller(file), file)
 
   @doc "Reads a file as `get/2` does, with the controller given apart as in MuonTrap 1.x."
-  @spec get(Plan.t() | nil, String.t(), String.t()) ::
+  @spec get(plan() | nil, String.t(), String.t()) ::
           {:ok, String.t()} | {:error, File.posix() | :no_cgroup}
   def get(plan, controller, file) do
     with {:ok, group} <- group(plan, controller, file),
@@ -150,12 +151,12 @@ defmodule MuonTrap.Cgroup do
 
   Any other errno is what the kernel says of the value, such as `{:error, :einval}`.
   """
-  @spec set(Plan.t() | nil, String.t(), String.t() | integer()) ::
+  @spec set(plan() | nil, String.t(), String.t() | integer()) ::
           :ok | {:error, File.posix() | :no_cgroup}
   def set(plan, file, value), do: set(plan, controller(file), file, value)
 
   @doc "Writes a file as `set/3` does, with the controller given apart as in MuonTrap 1.x."
-  @spec set(Plan.t() | nil, String.t(), String.t(), String.t() | integer()) ::
+  @spec set(plan() | nil, String.t(), String.t(), String.t() | integer()) ::
           :ok | {:error, File.posix() | :no_cgroup}
   def set(plan, controller, file, value) do
     with {:ok, group} <- group(plan, controller, file),
@@ -167,9 +168,7 @@ defmodule MuonTrap.Cgroup do
   @doc """
   Returns the settings of the group as a map that `:cgroup` takes, without those that cannot be read.
   """
-  @spec config(%{:groups => [map()], optional(atom()) => term()} | nil) :: %{
-          optional(Keys.key()) => Keys.value()
-        }
+  @spec config(plan() | nil) :: map()
   def config(nil), do: %{}
 
   def config(%{groups: groups}) do
@@ -191,7 +190,7 @@ defmodule MuonTrap.Cgroup do
 
   The keys of a controller that the group does not have are missing.
   """
-  @spec statistics(Plan.t() | nil) :: map()
+  @spec statistics(plan() | nil) :: map()
   def statistics(nil), do: %{}
 
   def statistics(%{groups: groups}) do

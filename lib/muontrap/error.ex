@@ -49,6 +49,7 @@ defmodule MuonTrap.Error do
   """
   @type reason :: File.posix() | atom()
 
+  @typedoc "The fields above."
   @type t :: %__MODULE__{
           step: step(),
           subject: String.t() | nil,

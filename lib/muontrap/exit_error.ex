@@ -24,6 +24,7 @@ defmodule MuonTrap.ExitError do
 
   alias MuonTrap.{Result, Text}
 
+  @typedoc "The fields above."
   @type t :: %__MODULE__{command: String.t(), result: Result.t(), stderr: binary()}
 
   @enforce_keys [:command, :result]

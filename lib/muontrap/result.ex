@@ -44,6 +44,7 @@ defmodule MuonTrap.Result do
   ]
   defstruct @enforce_keys
 
+  @typedoc "The fields above."
   @type t :: %__MODULE__{
           status: {:exited, 0..255} | {:signaled, MuonTrap.Signal.t()} | :timeout,
           exit_status: 0..255,

@@ -23,7 +23,7 @@ defmodule MuonTrap.Stream do
   @enforce_keys [:options, :mode]
   defstruct [:options, :mode]
 
-  @typedoc "`options` is a checked call; `mode` says how the enumeration ends, see `new/2`."
+  @typedoc "`options` is a checked call; `mode` says how the enumeration ends."
   @type t :: %__MODULE__{options: Options.t(), mode: mode()}
 
   @typep mode :: :raise | :result | :silent

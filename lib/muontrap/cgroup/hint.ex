@@ -2,9 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 
 defmodule MuonTrap.Cgroup.Hint do
-  @moduledoc """
-  What mends a cgroup that cannot be made, entered or limited, as a command where there is one.
-  """
+  @moduledoc false
+  # What mends a cgroup that cannot be made, entered or limited, as a command where there is one.
 
   alias MuonTrap.Cgroup.Layout
   alias MuonTrap.Error

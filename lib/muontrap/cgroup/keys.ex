@@ -2,11 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 
 defmodule MuonTrap.Cgroup.Keys do
-  @moduledoc """
-  The one table of what the `:cgroup` option takes, with the files behind each key in cgroup v1 and v2.
-
-  `MuonTrap.Cgroup.Value` translates values to these files and back, for setting and for reading.
-  """
+  @moduledoc false
+  # The one table of what the `:cgroup` option takes, with the files behind each key in cgroup v1 and v2.
+  #
+  # `MuonTrap.Cgroup.Value` translates values to these files and back, for setting and for reading.
 
   alias MuonTrap.Cgroup.Bytes
   alias MuonTrap.Text

@@ -2,12 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 
 defmodule MuonTrap.Cgroup.Sets do
-  @moduledoc """
-  The `:cgroup_sets` option: files of one cgroup version on a machine that may have the other.
-
-  A file that the controller's hierarchy has goes there as it is, and so does one that
-  `MuonTrap.Cgroup.Keys` does not know. The rest goes through the key that both versions share.
-  """
+  @moduledoc false
+  # The `:cgroup_sets` option: files of one cgroup version on a machine that may have the other.
+  #
+  # A file that the controller's hierarchy has goes there as it is, and so does one that
+  # `MuonTrap.Cgroup.Keys` does not know. The rest goes through the key that both versions share.
 
   alias MuonTrap.Cgroup.{Keys, Value}
 

@@ -2,12 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 
 defmodule MuonTrap.Cgroup.Value do
-  @moduledoc """
-  Values of `MuonTrap.Cgroup.Keys` as the text of the kernel's files, and back.
-
-  A weight of the CPU and its v1 shares are what the kernel itself takes for the same (100 and 1024). A
-  disk weight is scaled as systemd does: equal up to 100, and 10,000 is v1's 1000.
-  """
+  @moduledoc false
+  # Values of `MuonTrap.Cgroup.Keys` as the text of the kernel's files, and back.
+  #
+  # A weight of the CPU and its v1 shares are what the kernel itself takes for the same (100 and 1024). A
+  # disk weight is scaled as systemd does: equal up to 100, and 10,000 is v1's 1000.
 
   alias MuonTrap.Cgroup.{Bytes, Keys}
 

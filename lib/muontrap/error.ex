@@ -52,6 +52,7 @@ defmodule MuonTrap.Error do
     lookup: "find the program",
     stdio: "set up standard input and output for",
     setsid: "make a session for",
+    terminal: "give the terminal to",
     cgroup_create: "create the cgroup",
     cgroup_enable: "enable the cgroup controller",
     cgroup_write: "write the cgroup setting",

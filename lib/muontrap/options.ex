@@ -149,7 +149,13 @@ defmodule MuonTrap.Options do
        "is waited for as long before the program is started"},
     {:watchdog, [:daemon], {:integer, 1..0xFFFF_FFFF}, nil,
      "milliseconds. With `ready: :notify`, the Daemon stops unless its program says `WATCHDOG=1` at least that " <>
-       "often once it is ready; the program finds the time in `WATCHDOG_USEC`"}
+       "often once it is ready; the program finds the time in `WATCHDOG_USEC`"},
+    {:pty, @all, :pty, nil,
+     "give the program a terminal of its own as standard input, output and error, and as the controlling one, see " <>
+       "[the guide of terminals](terminals.md). What it writes is standard output, with `\\r\\n` for `\\n`; `:lines` " <>
+       "leaves both out. `:input` is typed, and its end as Ctrl-D; so is that of `stdin: :null` at the start. Half of " <>
+       "`:delay_to_sigkill` after the stop signal a program that is still there gets SIGHUP. `true` is " <>
+       "`[rows: 24, cols: 80]`; `term:` becomes `TERM`, `xterm` unless `:env` has one"}
   ]
 
   @keys @table |> Enum.map(&elem(&1, 0)) |> Enum.uniq()
@@ -361,6 +367,7 @@ defmodule MuonTrap.Options do
     no_stderr? = options[:stderr] == :null
     no_stdio? = options[:use_stdio] == false
     apart? = options[:capture_stderr] == true
+    pty? = options.pty != nil
 
     [
       {:cgroup_base, :cgroup_path, options.cgroup_base != nil and options.cgroup_path != nil},
@@ -376,6 +383,11 @@ defmodule MuonTrap.Options do
       {:stderr, :log_stderr, no_stderr? and options[:log_stderr] != nil},
       {:stderr, :stderr_to_stdout, no_stderr? and options.stderr_to_stdout},
       {:stderr, :capture_stderr_only, no_stderr? and options.capture_stderr_only},
+      {:pty, :use_stdio, pty? and no_stdio?},
+      {:pty, :capture_stderr, pty? and apart?},
+      {:pty, :capture_stderr_only, pty? and options.capture_stderr_only},
+      {:pty, :stderr, pty? and given[:stderr] != nil},
+      {:pty, :log_stderr, pty? and options[:log_stderr] != nil},
       {:stderr_to_stdout, :log_stderr,
        options.stderr_to_stdout and not options.capture_stderr_only and
          options[:log_stderr] != nil}

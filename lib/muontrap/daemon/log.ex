@@ -34,6 +34,10 @@ defmodule MuonTrap.Daemon.Log do
     read? = options.log_output || options.logger_fun || match?({:output, _regex}, options.ready)
 
     cond do
+      # Read, or it would fill up.
+      options.pty ->
+        {:pipe, :stdout}
+
       # Read whoever wants it, so that it is counted.
       options.capture_stderr_only ->
         {:null, :pipe}

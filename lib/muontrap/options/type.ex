@@ -7,7 +7,7 @@ defmodule MuonTrap.Options.Type do
   # The value types of the option table: `cast/2` checks and normalizes a value, `describe/1` says in words
   # what is expected. Both error messages and documentation use the same words.
 
-  alias MuonTrap.Signal
+  alias MuonTrap.{Pty, Signal}
 
   @type t ::
           :boolean
@@ -35,6 +35,7 @@ defmodule MuonTrap.Options.Type do
           | :logger_fun
           | :keyword
           | :ready
+          | :pty
           | {:integer, Range.t()}
           | {:function, arity()}
           | {:one_of, [atom()]}
@@ -129,6 +130,8 @@ defmodule MuonTrap.Options.Type do
   def describe(:ready),
     do: "{:output, regex}, {:tcp, port}, {:fun, 0-arity function} or :notify"
 
+  def describe(:pty), do: Pty.expected()
+
   def describe({:integer, range}), do: "an integer from #{range.first} to #{range.last}"
   def describe({:function, arity}), do: "a #{arity}-arity function"
   def describe({:one_of, atoms}), do: Enum.map_join(atoms, " or ", &inspect/1)
@@ -195,6 +198,8 @@ defmodule MuonTrap.Options.Type do
   def cast(:ready, {:output, %Regex{}} = value), do: {:ok, value}
   def cast(:ready, {:fun, fun} = value) when is_function(fun, 0), do: {:ok, value}
   def cast(:ready, {:tcp, port} = value) when port in 1..65_535, do: {:ok, value}
+
+  def cast(:pty, value), do: Pty.cast(value)
 
   def cast({:integer, range}, value) when is_integer(value), do: ok_if(value in range, value)
   def cast({:function, arity}, value) when is_function(value, arity), do: {:ok, value}

@@ -18,6 +18,7 @@ use muontrap_core::machine::{
     Channel, Deadline, Effect, Event, Machine, Next, Read, Retry, Setup, Source,
 };
 use muontrap_core::protocol::{CommandId, Order, ShimId, Word};
+use muontrap_core::pty::{self, Size};
 use muontrap_core::spec::{Cgroup, Strings};
 use muontrap_core::terminal::Terminal;
 use nix::errno::Errno;
@@ -25,9 +26,11 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::MsgFlags;
 use rustler::{LocalPid, OwnedBinary, Term};
 
+use crate::input::Input;
 use crate::output::{Output, Patience};
 use crate::pool;
 use crate::state::{Pending, State, Stop, Tag, send};
+use crate::streams::Ends;
 use crate::sync::lock;
 use crate::watch::{self, Subject, Task};
 
@@ -64,12 +67,6 @@ pub(crate) struct Command {
     state: Mutex<State>,
 }
 
-/// The near ends of a command's pipes.
-pub(crate) struct Ends {
-    pub(crate) outputs: [Option<OwnedFd>; 2],
-    pub(crate) input: Option<OwnedFd>,
-}
-
 /// What is known of a command before it starts.
 pub(crate) struct Description {
     pub(crate) id: CommandId,
@@ -96,7 +93,10 @@ impl Command {
             pending: None,
             pidfd: None,
             stop: Stop::Untold(description.stop_signal),
-            outputs: [Output::new(stdout, stdout_lines), Output::new(stderr, stderr_lines)],
+            outputs: [
+                Output::new(stdout, stdout_lines, description.setup.terminal),
+                Output::new(stderr, stderr_lines, false),
+            ],
             input: ends.input,
             waiting: Vec::new(),
             tag: Tag::new(reference),
@@ -211,6 +211,19 @@ impl Command {
                     return Some(Effect::Set(Deadline::Retry(Retry::Look(source))));
                 }
             }
+            Effect::WatchReturn(source) => {
+                // Without it what comes then waits for the end of the tree.
+                let descriptor = state.descriptor(source)?;
+                let _ = watch::every(descriptor, Subject::Command(self.id, source));
+            }
+            Effect::TypeEnd => {
+                let typed = state.input.as_mut().map_or(Ok(()), Input::end);
+                let effect = match typed {
+                    Err(Errno::EAGAIN) => state.machine.await_room(),
+                    Ok(()) | Err(_) => state.machine.close_input(),
+                };
+                self.act(state, effect);
+            }
             Effect::KillProgram => {
                 if let Some(pidfd) = &state.pidfd {
                     // Refused or too late: then it is reported, or gone.
@@ -271,7 +284,7 @@ impl Command {
                             None => Message::Output(channel, chunk),
                         }),
                         (Read::Bytes(_), None) => Some(Message::Dropped),
-                        (Read::Empty | Read::End, _)
+                        (Read::Empty | Read::End | Read::HungUp, _)
                             if effect == Some(Effect::CloseOutput(channel)) =>
                         {
                             output.rest().map(|rest| {
@@ -279,7 +292,7 @@ impl Command {
                                 Message::Lines(channel, none, vec![Line::Own(rest)])
                             })
                         }
-                        (Read::Empty | Read::End, _) => None,
+                        (Read::Empty | Read::End | Read::HungUp, _) => None,
                     };
                     self.act(state, effect);
                     if message.is_some() {
@@ -322,26 +335,33 @@ impl Command {
     /// `EPIPE`: nobody reads it any more, and it is closed.
     pub(crate) fn write(&self, bytes: &[u8]) -> nix::Result<usize> {
         let mut state = self.lock();
-        let Some(input) = &state.input else { return Err(Errno::EPIPE) };
-        let result = loop {
-            match nix::unistd::write(input, bytes) {
-                Err(Errno::EINTR) => {}
-                result => break result,
-            }
-        };
+        let state = &mut *state;
+        let input = state.input.as_mut().filter(|_| state.machine.has_input());
+        let result = input.ok_or(Errno::EPIPE)?.write(bytes);
         let effect = match result {
             Ok(_) => None,
             Err(Errno::EAGAIN) => state.machine.await_room(),
             Err(_) => state.machine.close_input(),
         };
-        self.act(&mut state, effect);
+        self.act(state, effect);
         result
     }
 
     /// No more input comes.
-    pub(crate) fn close_input(&self) {
+    pub(crate) fn end_input(&self) {
         let mut state = self.lock();
-        let effect = state.machine.close_input();
+        let effect = state.machine.end_input();
         self.act(&mut state, effect);
+    }
+
+    /// Gives its terminal another size. `ENOTTY` if it has none, `ESRCH` if it is over.
+    pub(crate) fn resize(&self, size: Size) -> nix::Result<()> {
+        let state = self.lock();
+        let [output, _] = &state.outputs;
+        match (&output.pipe, output.is_terminal) {
+            (_, false) => Err(Errno::ENOTTY),
+            (None, true) => Err(Errno::ESRCH),
+            (Some(master), true) => pty::resize(master.as_fd(), size),
+        }
     }
 }

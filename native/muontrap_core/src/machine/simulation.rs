@@ -69,8 +69,14 @@ impl World {
         let unwritten = [random.below(100), random.below(40)];
         let window_bytes = 1 + random.below(24);
         let input = random.below(2) == 0;
-        let setup =
-            Setup { outputs: [true, true], input, window_bytes, announce, grace: Duration::ZERO };
+        let setup = Setup {
+            outputs: [true, true],
+            input,
+            terminal: false,
+            window_bytes,
+            announce,
+            grace: Duration::ZERO,
+        };
         Self {
             machine: Machine::new(setup),
             announce,

@@ -27,7 +27,8 @@ fn failure() -> Failure {
 
 fn machine(announce: bool) -> Machine {
     let outputs = [true, true];
-    Machine::new(Setup { outputs, input: true, window_bytes: 10, announce, grace: GRACE })
+    let terminal = false;
+    Machine::new(Setup { outputs, input: true, terminal, window_bytes: 10, announce, grace: GRACE })
 }
 
 /// A machine after these events, whatever they wanted done.

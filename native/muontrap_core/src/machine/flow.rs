@@ -118,7 +118,6 @@ impl Machine {
         match read {
             Read::Bytes(bytes) => {
                 output.bytes += bytes as u64;
-                output.hung_up = false;
                 output.left = output.left.map(|left| left.saturating_sub(bytes));
                 if !self.owner_gone {
                     self.window.take(bytes);

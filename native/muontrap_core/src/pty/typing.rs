@@ -112,3 +112,72 @@ impl Typing {
         std::mem::take(&mut self.line_bytes) == 0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines() -> Modes {
+        Modes { canonical: true, end: Some(4), breaks: vec![b'\n', b'\r', 4, 3, 21] }
+    }
+
+    /// What is typed of these bytes, the end included, by pieces of this size at the most.
+    fn typed(modes: &Modes, bytes: &[u8], room: usize) -> Vec<u8> {
+        let mut typing = Typing::default();
+        let (mut at, mut all) = (0, Vec::new());
+        while at < bytes.len() {
+            match typing.next(modes, &bytes[at..]) {
+                Piece::Bytes(length) => {
+                    let piece = &bytes[at..at + length.min(room)];
+                    typing.typed(modes, piece);
+                    all.extend_from_slice(piece);
+                    at += piece.len();
+                }
+                Piece::Push(byte) => {
+                    typing.pushed();
+                    all.push(byte);
+                }
+            }
+        }
+        while let Some(byte) = typing.end(modes) {
+            all.push(byte);
+            if typing.ended() {
+                break;
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn hands_over_what_a_line_has_no_room_for() {
+        let line = |length: usize| vec![b'x'; length];
+        let longest = [line(4095), vec![b'\n']].concat();
+        let longer = [line(4096), vec![b'\n']].concat();
+        let cut = [line(4095), vec![4], line(1), b"\n\x04".to_vec()].concat();
+        let dropped = [line(4000), vec![21], line(4096)].concat();
+        let cut_behind_it =
+            [line(4000), vec![21], line(4095), vec![4], line(1), vec![4, 4]].concat();
+        let cases: [(&str, Vec<u8>, Vec<u8>); 6] = [
+            ("nothing", vec![], vec![4]),
+            ("a line", b"hello\n".to_vec(), b"hello\n\x04".to_vec()),
+            ("half a line", b"hello".to_vec(), b"hello\x04\x04".to_vec()),
+            ("the longest", longest.clone(), [longest, vec![4]].concat()),
+            ("a longer one", longer, cut),
+            ("one behind what drops a line", dropped, cut_behind_it),
+        ];
+        for (case, bytes, expected) in cases {
+            for room in [1, 7, 4095, usize::MAX] {
+                assert_eq!(typed(&lines(), &bytes, room), expected, "{case}, {room}");
+            }
+        }
+    }
+
+    #[test]
+    fn leaves_keys_alone() {
+        let keys = Modes { canonical: false, ..lines() };
+        let bytes = vec![b'x'; 10_000];
+        assert_eq!(typed(&keys, &bytes, usize::MAX), [&bytes[..], &[4]].concat());
+        let endless = Modes { end: None, ..lines() };
+        assert_eq!(typed(&endless, &bytes, usize::MAX), bytes);
+    }
+}

@@ -146,7 +146,8 @@ defmodule MuonTrap.Daemon do
   or nothing is left of it. Raises `ArgumentError` for what is no size (1 to 65,535). See `TIOCSWINSZ` in
   `ioctl_tty(2)`.
   """
-  @spec resize(GenServer.server(), pos_integer(), pos_integer()) :: :ok | {:error, :enotty | :esrch}
+  @spec resize(GenServer.server(), pos_integer(), pos_integer()) ::
+          :ok | {:error, :enotty | :esrch}
   def resize(server, rows, cols), do: GenServer.call(server, {:resize, Pty.size!(rows, cols)})
 
   @doc """

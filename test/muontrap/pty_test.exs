@@ -331,4 +331,13 @@ defmodule MuonTrap.PtyTest do
       end
     end
   end
+
+  test "the examples of the guide give what it says" do
+    examples = Regex.scan(~r/^iex> (.+)\n(\{.*\})/m, File.read!("guides/terminals.md"))
+    assert length(examples) >= 6
+
+    for [_all, code, result] <- examples do
+      assert Code.eval_string(code) |> elem(0) == Code.eval_string(result) |> elem(0)
+    end
+  end
 end

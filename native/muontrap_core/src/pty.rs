@@ -11,6 +11,7 @@ pub mod typing;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{Uid, fchown};
 use rustix::fs::{Mode, OFlags, fcntl_setfl, open as open_file};
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, ptsname, unlockpt};
@@ -83,7 +84,8 @@ impl Keyboard {
         Self { master, typing: Typing::default() }
     }
 
-    /// Types what there is room for. `EAGAIN` if there is none, `EIO` if nobody has the terminal open.
+    /// Types what there is room for. `EAGAIN` if there is none, `EPIPE` if nobody has the terminal open who would make
+    /// some.
     pub fn write(&mut self, bytes: &[u8]) -> nix::Result<usize> {
         let modes = self.modes()?;
         let mut written = 0;
@@ -108,23 +110,31 @@ impl Keyboard {
             };
             match result {
                 Ok(length) if length == wanted => {}
-                Err(error) if written == 0 => return Err(error),
+                Err(error) if written == 0 => return Err(self.explain(error)),
                 Ok(_) | Err(_) => break,
             }
         }
         Ok(written)
     }
 
-    /// Types the end of the input. `EAGAIN` if there is no room for it.
+    /// Types the end of the input. Errors are those of [`Keyboard::write`].
     pub fn end(&mut self) -> nix::Result<()> {
         let modes = self.modes()?;
         while let Some(byte) = self.typing.end(&modes) {
-            put(&self.master, &[byte])?;
+            put(&self.master, &[byte]).map_err(|error| self.explain(error))?;
             if self.typing.ended() {
                 break;
             }
         }
         Ok(())
+    }
+
+    /// Waiting for room would be in vain, and not even waiting: what is hung up is always ready.
+    fn explain(&self, error: Errno) -> Errno {
+        let mut fds = [PollFd::new(self.master.as_fd(), PollFlags::POLLOUT)];
+        let _ = poll(&mut fds, PollTimeout::ZERO);
+        let hung_up = fds[0].revents().is_some_and(|found| found.contains(PollFlags::POLLHUP));
+        if hung_up { Errno::EPIPE } else { error }
     }
 
     /// Those that the program has set: of both ends the kernel tells them to either.

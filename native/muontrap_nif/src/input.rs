@@ -24,10 +24,7 @@ impl Input {
                     result => return result,
                 }
             },
-            Input::Terminal(keyboard) => keyboard.write(bytes).map_err(|errno| match errno {
-                Errno::EIO => Errno::EPIPE,
-                errno => errno,
-            }),
+            Input::Terminal(keyboard) => keyboard.write(bytes),
         }
     }
 

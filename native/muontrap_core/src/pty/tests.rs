@@ -3,7 +3,6 @@
 
 use std::os::fd::AsFd;
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::termios::{LocalModes, OptionalActions, tcgetwinsize, tcsetattr};
 
 use super::*;
@@ -38,6 +37,23 @@ fn keeps_what_was_written_before_it_says_that_nobody_has_it_open() {
     drop(slave);
     assert_eq!(read(&master), Ok(b"last words".to_vec()));
     assert_eq!(read(&master), Err(Errno::EIO));
+}
+
+#[test]
+fn waits_for_no_room_where_nobody_makes_any() {
+    let Pty { master, slave } = open(SIZE, None).expect("pty");
+    let mut keyboard = Keyboard::new(master);
+    let mut fill = || {
+        loop {
+            if let Err(errno) = keyboard.write(&[b'x'; 99]) {
+                return errno;
+            }
+        }
+    };
+    assert_eq!(fill(), Errno::EAGAIN);
+    drop(slave);
+    assert_eq!(fill(), Errno::EPIPE);
+    assert_eq!(keyboard.end(), Err(Errno::EPIPE));
 }
 
 #[test]

@@ -93,6 +93,9 @@ defmodule MuonTrap.PtyTest do
     test "of one that has closed it keeps nobody busy" do
       terminal = Terminal.open("sh", ["-c", "echo ready; exec <&- >&- 2>&-; exec sleep 1000"])
       {_shown, terminal} = Terminal.expect(terminal, "ready")
+      # The owner has taken what there was, and waits.
+      deadline = System.monotonic_time(:millisecond) + 300
+      assert {:timeout, _command} = Command.next(terminal.command, deadline)
 
       idle? = fn ->
         before = reactor_ticks()
@@ -100,7 +103,7 @@ defmodule MuonTrap.PtyTest do
       end
 
       # The kernel calls it ready all the time.
-      assert Trees.eventually(idle?)
+      assert Trees.eventually(idle?, 20_000)
       assert {:ended, _outcome} = Terminal.stop(terminal)
     end
 

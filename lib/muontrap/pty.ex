@@ -21,11 +21,6 @@ defmodule MuonTrap.Pty do
 
   defguardp is_size(number) when is_integer(number) and number in 1..@most
 
-  @doc "What the option is to be, for messages and documentation."
-  @spec expected() :: String.t()
-  def expected,
-    do: "true, false or a keyword list of rows: 1..#{@most}, cols: 1..#{@most} and term: string"
-
   @doc "Checks the option. The culprit is the entry of the list that makes no sense."
   @spec cast(term()) :: {:ok, t() | nil} | {:error, culprit :: term()}
   def cast(off) when off in [nil, false], do: {:ok, nil}

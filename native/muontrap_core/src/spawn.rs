@@ -323,6 +323,7 @@ mod tests {
             env: Strings::default(),
             cd: cd.map(|path| path.as_bytes().to_vec().into()),
             stdio: [Stream::Null; 3],
+            terminal: false,
             stop_signal: libc::SIGTERM,
             identity: Identity::default(),
             limits: Limits::default(),

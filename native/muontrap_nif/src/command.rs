@@ -7,6 +7,8 @@
 //! bounded amount is read, and it is kept until the message is on its way, so the owner gets everything in the
 //! order it was read in.
 
+mod owner;
+
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
@@ -18,7 +20,6 @@ use muontrap_core::machine::{
     Channel, Deadline, Effect, Event, Machine, Next, Read, Retry, Setup, Source,
 };
 use muontrap_core::protocol::{CommandId, Order, ShimId, Word};
-use muontrap_core::pty::{self, Size};
 use muontrap_core::spec::{Cgroup, Strings};
 use muontrap_core::terminal::Terminal;
 use nix::errno::Errno;
@@ -29,7 +30,7 @@ use rustler::{LocalPid, OwnedBinary, Term};
 use crate::input::Input;
 use crate::output::{Output, Patience};
 use crate::pool;
-use crate::state::{Pending, State, Stop, Tag, send};
+use crate::state::{Pending, State, Stop, Tag};
 use crate::streams::Ends;
 use crate::sync::lock;
 use crate::watch::{self, Subject, Task};
@@ -317,51 +318,5 @@ impl Command {
             poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
         };
         state.machine.is_over() || state.control.as_ref().is_some_and(unread)
-    }
-
-    /// Sends the program a signal. `ESRCH` when it is not there (any more, or yet).
-    pub(crate) fn signal(&self, number: i32) -> nix::Result<()> {
-        let state = self.lock();
-        match (&state.pidfd, &state.control) {
-            (Some(pidfd), _) => pidfd.signal(number),
-            (None, Some(control)) if state.machine.os_pid().is_some() => {
-                send(control, &Word::Order(self.id, Order::Signal { number }))
-            }
-            _ => Err(Errno::ESRCH),
-        }
-    }
-
-    /// Writes to the program's input. `EAGAIN`: no room, the owner gets an event when there is;
-    /// `EPIPE`: nobody reads it any more, and it is closed.
-    pub(crate) fn write(&self, bytes: &[u8]) -> nix::Result<usize> {
-        let mut state = self.lock();
-        let state = &mut *state;
-        let input = state.input.as_mut().filter(|_| state.machine.has_input());
-        let result = input.ok_or(Errno::EPIPE)?.write(bytes);
-        let effect = match result {
-            Ok(_) => None,
-            Err(Errno::EAGAIN) => state.machine.await_room(),
-            Err(_) => state.machine.close_input(),
-        };
-        self.act(state, effect);
-        result
-    }
-
-    /// No more input comes.
-    pub(crate) fn end_input(&self) {
-        let mut state = self.lock();
-        let effect = state.machine.end_input();
-        self.act(&mut state, effect);
-    }
-
-    /// Gives its terminal another size. `ENOTTY` if it has none, `ESRCH` if it is over.
-    pub(crate) fn resize(&self, size: Size) -> nix::Result<()> {
-        let state = self.lock();
-        let [output, _] = &state.outputs;
-        match (&output.pipe, output.is_terminal) {
-            (_, false) => Err(Errno::ENOTTY),
-            (None, true) => Err(Errno::ESRCH),
-            (Some(master), true) => pty::resize(master.as_fd(), size),
-        }
     }
 }

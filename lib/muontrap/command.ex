@@ -8,7 +8,7 @@ defmodule MuonTrap.Command do
   # The process that starts a command owns it. Events come as `{:muontrap, ref, event}`; exactly one of
   # them is terminal (`{:ended, _}`, `{:failed, _}`, `{:lost, _, _}`), and it is the last.
 
-  alias MuonTrap.{Error, Native, Nif, Signal, Telemetry}
+  alias MuonTrap.{Error, Native, Nif, Pty, Signal, Telemetry}
   alias MuonTrap.Input.Feeder
   require Logger
 
@@ -55,7 +55,8 @@ defmodule MuonTrap.Command do
            when is_tuple(event) and elem(event, 0) in [:ended, :failed, :lost]
 
   @doc """
-  Starts a command for the calling process. `stdio` is what becomes of its three streams. `more`:
+  Starts a command for the calling process. `stdio` is what becomes of its three streams; with a terminal, which is
+  all three, what its standard output is and whether somebody types. `more`:
 
     * `:announce` - whether the event `:started` is wanted, before any other
     * `:env` - variables in addition
@@ -99,9 +100,10 @@ defmodule MuonTrap.Command do
       program: options.command,
       arg0: options.arg0,
       args: options.args,
-      env: {base, options.env ++ Keyword.get(more, :env, [])},
+      env: {base, Pty.env(options) ++ Keyword.get(more, :env, [])},
       cd: options.cd,
       stdio: stdio,
+      pty: options.pty,
       stop_signal: options.stop_signal,
       grace_ms: options.delay_to_sigkill,
       linger: options.linger,

@@ -39,7 +39,7 @@ defmodule MuonTrap.DeathPaths.OwnerAndHelperTest do
   cells =
     for mechanism <- Cgroups.mechanisms(),
         death <- @deaths,
-        shape <- Trees.shapes(),
+        shape <- Trees.shapes() ++ Trees.shapes_on_terminal(),
         do: {mechanism, death, shape}
 
   for {mechanism, death, shape} <- MuonTrap.Case.half(cells) do
@@ -168,7 +168,11 @@ defmodule MuonTrap.DeathPaths.OwnerAndHelperTest do
 
   defp die(:timeout, shape, token, opts) do
     {command, args} = Trees.command(shape)
-    opts = [timeout: 200, delay_to_sigkill: 50, env: [{"MUONTRAP_TOKEN", token}]] ++ opts
+
+    opts =
+      [timeout: 200, delay_to_sigkill: 50, env: [{"MUONTRAP_TOKEN", token}]] ++
+        Trees.opts(shape) ++ opts
+
     assert {_output, :timeout} = MuonTrap.cmd(command, args, opts)
     # Confirmed: not eventually, but now.
     assert Trees.carrying(token) == []
@@ -180,7 +184,7 @@ defmodule MuonTrap.DeathPaths.OwnerAndHelperTest do
 
     opts =
       [delay_to_sigkill: 50, env: [{"MUONTRAP_TOKEN", token}], ready: {:output, ~r/ready/}] ++
-        opts
+        Trees.opts(shape) ++ opts
 
     shutdown = if death == :brutal_kill, do: :brutal_kill, else: 60_000
 

@@ -28,7 +28,7 @@ for {place, mechanism, death} <- MuonTrap.Case.half(deaths) do
       %{left: VMDeath.observe(unquote(death), unquote(mechanism), unquote(place))}
     end
 
-    for shape <- Trees.shapes() do
+    for shape <- Trees.shapes() ++ Trees.shapes_on_terminal() do
       @tag shape: shape
       test "#{shape} is gone when the VM#{where} ends by #{death}, with #{mechanism}", cell do
         if cell.left do

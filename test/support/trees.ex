@@ -26,9 +26,23 @@ defmodule MuonTrap.Trees do
     subreaper: {"subreaper", []}
   ]
 
+  # The same on a terminal: one that everybody has open, and one that nobody has.
+  @on_terminal [
+    tree_on_terminal: {"mixed_tree", ["10"]},
+    closed_terminal: {"close_fds", []}
+  ]
+
   @doc "The shapes of trees."
   @spec shapes() :: [atom()]
   def shapes, do: Keyword.keys(@shapes) ++ [:pid_namespace]
+
+  @doc "Those that need `opts/1`, which only MuonTrap itself takes."
+  @spec shapes_on_terminal() :: [atom()]
+  def shapes_on_terminal, do: Keyword.keys(@on_terminal)
+
+  @doc "The options that a shape needs."
+  @spec opts(atom()) :: keyword()
+  def opts(shape), do: if(Keyword.has_key?(@on_terminal, shape), do: [pty: true], else: [])
 
   @doc "The command and the arguments of a shape."
   @spec command(atom()) :: {String.t(), [String.t()]}
@@ -36,7 +50,7 @@ defmodule MuonTrap.Trees do
     do: {"unshare", ["--pid", "--fork", program("new_session")]}
 
   def command(shape) do
-    {name, args} = Keyword.fetch!(@shapes, shape)
+    {name, args} = Keyword.fetch!(@shapes ++ @on_terminal, shape)
     {program(name), args}
   end
 
@@ -60,7 +74,8 @@ defmodule MuonTrap.Trees do
   @spec start(atom(), String.t(), keyword()) :: Command.t()
   def start(shape, token, opts \\ []) do
     {command, args} = command(shape)
-    opts = Keyword.merge([delay_to_sigkill: 50, env: [{"MUONTRAP_TOKEN", token}]], opts)
+    defaults = [delay_to_sigkill: 50, env: [{"MUONTRAP_TOKEN", token}]] ++ opts(shape)
+    opts = Keyword.merge(defaults, opts)
     options = Options.validate!(:cmd, command, args, opts)
     {:ok, running} = Command.start(options, {:null, :pipe, :inherit}, announce: true)
     await_ready(running, "", false)

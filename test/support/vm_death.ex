@@ -61,7 +61,8 @@ defmodule MuonTrap.VMDeath do
 
   defp observe(death, mechanism, place, base) do
     token = Trees.token()
-    shapes = for shape <- Trees.shapes(), Trees.possible?(shape), do: shape
+    all = Trees.shapes() ++ Trees.shapes_on_terminal()
+    shapes = Enum.filter(all, &Trees.possible?/1)
 
     # One place has the shims that are forked for their commands, the other those that had others before.
     shims = if place == :child, do: "ready", else: "fresh"

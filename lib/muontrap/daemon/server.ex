@@ -117,6 +117,12 @@ defmodule MuonTrap.Daemon.Server do
     end
   end
 
+  def handle_call({:resize, _size}, _from, %{command: nil} = state),
+    do: {:reply, {:error, :esrch}, state}
+
+  def handle_call({:resize, {rows, cols}}, _from, state),
+    do: {:reply, Nif.resize(state.command.handle, rows, cols), state}
+
   def handle_call({:write, bytes}, _from, state) do
     case Stdin.put(state.stdin, bytes) do
       {:ok, stdin} ->

@@ -24,6 +24,8 @@ defmodule MuonTrap.Error.Steps do
     {:stdio, "set up standard input and output for", nil,
      "raise the VM's limit of open files (`ulimit -n`)"},
     {:setsid, "make a session for", nil, "allow setsid(2) in the seccomp filter"},
+    {:terminal, "give the terminal to", nil,
+     "allow ioctl(2) with TIOCSCTTY in the seccomp filter"},
     {:cgroup_create, "create the cgroup", "its directory",
      "the hint is the command for this machine; see the guide on cgroups"},
     {:cgroup_enable, "enable the cgroup controller", "`controller: file`",

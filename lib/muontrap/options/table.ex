@@ -94,6 +94,15 @@ defmodule MuonTrap.Options.Table do
         of a user without privileges share `/proc/sys/fs/pipe-user-pages-soft` (mostly 64 MiB): once large pipes have
         used that up, new ones of this user hold little, see pipe(7). A size that the kernel refuses changes nothing
         else.
+        """},
+       {:pty, @all, :pty, nil,
+        """
+        give the program a terminal of its own, as its three streams and its controlling terminal: `pty: [rows: 50, cols: 132]`
+
+        See [the guide](terminals.md). What the program writes is standard output, with `\\r\\n` for `\\n`; `:lines` leaves
+        both out. `:input` is typed, and its end as Ctrl-D; so is that of `stdin: :null` at the start. Half of
+        `:delay_to_sigkill` after the stop signal, a program that is still there gets SIGHUP. `true` is
+        `[rows: 24, cols: 80]`; `term:` becomes `TERM`, which is `xterm` unless `:env` has one.
         """}
      ]},
     {"Ending",

@@ -9,7 +9,7 @@ defmodule MuonTrap.Options.Type do
 
   alias MuonTrap.Cgroup.Keys
   alias MuonTrap.Daemon.{Backoff, StopSteps}
-  alias MuonTrap.Signal
+  alias MuonTrap.{Pty, Signal}
 
   @type t ::
           :boolean
@@ -43,6 +43,7 @@ defmodule MuonTrap.Options.Type do
           | :exit_reason
           | :stop
           | :restart_backoff
+          | :pty
           | {:integer, Range.t()}
           | {:function, arity()}
           | {:one_of, [atom()]}
@@ -167,6 +168,8 @@ defmodule MuonTrap.Options.Type do
   def cast(:exit_reason, value), do: cast({:function, 1}, value)
   def cast(:stop, value), do: StopSteps.cast(value)
   def cast(:restart_backoff, value), do: Backoff.cast(value)
+  def cast(:pty, value), do: Pty.cast(value)
+
   def cast({:integer, range}, value) when is_integer(value), do: ok_if(value in range, value)
   def cast({:function, arity}, value) when is_function(value, arity), do: {:ok, value}
   def cast({:one_of, atoms}, value), do: ok_if(value in atoms, value)

@@ -76,7 +76,8 @@ defmodule MuonTrap.Error do
     ready: "see the readiness of",
     port: "wait for the program on the TCP port",
     watchdog: "go on without a sign of life from",
-    start_timeout: "wait any longer for"
+    start_timeout: "wait any longer for",
+    node: "run the program on the node"
   ]
 
   @reasons [
@@ -98,6 +99,14 @@ defmodule MuonTrap.Error do
     garbage: "it sent what the protocol does not know",
     unkillable: "some of its processes survive SIGKILL",
     exited: "the program ended first",
+    notalive: "this VM is no node",
+    noconnection: "there is no connection to it",
+    connection_closed: "its VM has ended, or the connection was cut",
+    disconnect: "this node has closed the connection",
+    net_tick_timeout: "nothing was heard of it for too long",
+    no_muontrap: "it has no muontrap, or an older one",
+    incompatible: "it has another version of muontrap",
+    killed: "what ran it there was killed",
     eperm: "operation not permitted",
     eopnotsupp: "operation not supported"
   ]

@@ -149,7 +149,10 @@ defmodule MuonTrap.Options do
        "is waited for as long before the program is started"},
     {:watchdog, [:daemon], {:integer, 1..0xFFFF_FFFF}, nil,
      "milliseconds. With `ready: :notify`, the Daemon stops unless its program says `WATCHDOG=1` at least that " <>
-       "often once it is ready; the program finds the time in `WATCHDOG_USEC`"}
+       "often once it is ready; the program finds the time in `WATCHDOG_USEC`"},
+    {:node, @calls, :node, nil,
+     "the node of a cluster on which the program runs, with its files, environment, `PATH` and users. It ends with " <>
+       "its caller and with the connection, see [the guide on many machines](cluster.md)"}
   ]
 
   @keys @table |> Enum.map(&elem(&1, 0)) |> Enum.uniq()

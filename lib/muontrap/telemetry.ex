@@ -90,7 +90,8 @@ defmodule MuonTrap.Telemetry do
   @spec stop(Command.t(), map()) :: :ok
   def stop(command, outcome) do
     if heard?() do
-      info = Nif.info(command.handle)
+      # Another node tells it with the outcome.
+      info = Map.get_lazy(outcome, :info, fn -> Nif.info(command.handle) end)
 
       measurements =
         outcome

@@ -35,6 +35,7 @@ defmodule MuonTrap.Options.Type do
           | :logger_fun
           | :keyword
           | :ready
+          | :node
           | {:integer, Range.t()}
           | {:function, arity()}
           | {:one_of, [atom()]}
@@ -129,6 +130,8 @@ defmodule MuonTrap.Options.Type do
   def describe(:ready),
     do: "{:output, regex}, {:tcp, port}, {:fun, 0-arity function} or :notify"
 
+  def describe(:node), do: "the name of a node, as :\"worker@host\""
+
   def describe({:integer, range}), do: "an integer from #{range.first} to #{range.last}"
   def describe({:function, arity}), do: "a #{arity}-arity function"
   def describe({:one_of, atoms}), do: Enum.map_join(atoms, " or ", &inspect/1)
@@ -196,6 +199,8 @@ defmodule MuonTrap.Options.Type do
   def cast(:ready, {:fun, fun} = value) when is_function(fun, 0), do: {:ok, value}
   def cast(:ready, {:tcp, port} = value) when port in 1..65_535, do: {:ok, value}
 
+  def cast(:node, value) when is_atom(value), do: ok_if(value == nil or node?(value), value)
+
   def cast({:integer, range}, value) when is_integer(value), do: ok_if(value in range, value)
   def cast({:function, arity}, value) when is_function(value, arity), do: {:ok, value}
   def cast({:one_of, atoms}, value), do: ok_if(value in atoms, value)
@@ -205,6 +210,13 @@ defmodule MuonTrap.Options.Type do
   @doc false
   @spec string?(term()) :: boolean()
   def string?(value), do: is_binary(value) and :binary.match(value, "\0") == :nomatch
+
+  defp node?(value),
+    do:
+      match?(
+        [name, host] when name != "" and host != "",
+        String.split(Atom.to_string(value), "@")
+      )
 
   defp ok_if(true, value), do: {:ok, value}
   defp ok_if(false, value), do: {:error, value}

@@ -14,7 +14,7 @@ defmodule MuonTrap.Remote.Line do
 
   # More than it takes the VM to give up a connection that cannot be made, see `net_setuptime` of kernel(6).
   @answer_ms 15_000
-  # The reason for the end of a connection comes right after the end.
+  # The reason for the end of a connection comes right with the end.
   @reason_ms 5_000
 
   @doc """
@@ -25,7 +25,8 @@ defmodule MuonTrap.Remote.Line do
   @spec start(node(), reference(), reference(), (term() -> boolean())) :: pid()
   def start(node, to, ref, given) do
     caller = self()
-    spawn(fn -> open(%{node: node, caller: caller, to: to, ref: ref, given: given}) end)
+    line = %{node: node, caller: caller, to: to, ref: ref, given: given, cut: nil}
+    spawn(fn -> open(line) end)
   end
 
   @doc "The command is over, or nobody wants to know."
@@ -82,7 +83,7 @@ defmodule MuonTrap.Remote.Line do
 
   defp hint(_reason, _node), do: nil
 
-  defp watch(%{caller_monitor: caller_monitor, owner_monitor: owner_monitor} = line) do
+  defp watch(%{caller_monitor: caller_monitor, owner_monitor: owner_monitor, node: node} = line) do
     receive do
       {:input, news} ->
         if line.given.(news), do: tell(line, :writable)
@@ -99,26 +100,39 @@ defmodule MuonTrap.Remote.Line do
         :ok
 
       {:DOWN, ^owner_monitor, :process, _owner, reason} ->
-        tell(line, {:lost, error(line.node, reason(reason, line.node)), []})
+        tell(line, {:lost, error(line.node, reason(reason, line)), []})
 
-      # Of a node that came or went.
+      {:nodedown, ^node, info} ->
+        watch(%{line | cut: why(info)})
+
+      # Of another node that came or went.
       _message ->
         watch(line)
     end
   end
 
-  defp reason(:noconnection, node) do
+  # The end of a connection and its reason come in either order.
+  defp reason(:noconnection, %{cut: nil, node: node}) do
     receive do
-      {:nodedown, ^node, %{nodedown_reason: reason}} when is_atom(reason) -> reason
-      {:nodedown, ^node, _info} -> :noconnection
+      {:nodedown, ^node, info} -> why(info)
     after
       @reason_ms -> :noconnection
     end
   end
 
-  defp reason(reason, _node) when is_atom(reason), do: reason
+  defp reason(:noconnection, %{cut: cut}), do: cut
+  defp reason(reason, _line) when is_atom(reason), do: reason
   # A fault of muontrap's own, which is in the log of that node.
-  defp reason(_reason, _node), do: :died
+  defp reason(_reason, _line), do: :died
+
+  defp why(info) do
+    case info do
+      %{nodedown_reason: reason} when is_atom(reason) -> reason
+      [{:nodedown_reason, reason} | _] when is_atom(reason) -> reason
+      [_, {:nodedown_reason, reason}] when is_atom(reason) -> reason
+      _info -> :noconnection
+    end
+  end
 
   defp error(node, reason, hint \\ nil),
     do: %Error{step: :node, subject: Atom.to_string(node), reason: reason, hint: hint}

@@ -8,7 +8,8 @@ defmodule MuonTrap do
   `cmd/3` is `System.cmd/3` that contains what it runs: when it returns, and when the calling process or
   the VM ends before in any way, the program and everything it started is gone. Neither root nor cgroups
   are needed for that. `run/3` is the same with a structured result, `stream!/3` hands out the output as it comes, and
-  `pipe!/4` joins programs to pipelines. `cmd!/3` and `run!/3` raise what is no success.
+  `pipe!/4` joins programs to pipelines. `cmd!/3` and `run!/3` raise what is no success. All of them can have their
+  program on another node, with `:node`.
   """
 
   alias MuonTrap.{Collect, Defaults, Nif, Options, Result}
@@ -36,7 +37,8 @@ defmodule MuonTrap do
     * `ErlangError` with the errno, as `System.cmd/3` raises it - the program cannot be executed, `:cd`
       cannot be entered, or the system is out of something: `:enoent`, `:eacces`, `:e2big`, `:emfile`, ...
     * `MuonTrap.Error` - an option that the system refuses: user, limit, cgroup; the program has not run. Or a
-      helper was killed, and the program with it: the step is `:shim`. Or the native library is missing: `:nif`
+      helper was killed, and the program with it: the step is `:shim`. Or the native library is missing: `:nif`. Or
+      the other node cannot be reached, or was lost: `:node`
 
   A program that the memory limit of its cgroup has no room for returns `{"", 137}`, as when the OOM killer has ended
   it, and the limit is logged as an error.

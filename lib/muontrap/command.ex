@@ -22,12 +22,14 @@ defmodule MuonTrap.Command do
     :since,
     :cgroup,
     :interrupt,
+    :node,
     announced?: true,
     unacknowledged: 0
   ]
 
   # handle: nil before it is started; since: monotonic time of the start, in native units; announced?: whether
-  # the start was heard of, if that was asked for: nothing comes before it; interrupt: a message that ends waiting
+  # the start was heard of, if that was asked for: nothing comes before it; interrupt: a message that ends waiting;
+  # node: another than this one
   @type t :: %__MODULE__{
           handle: Handle.t() | nil,
           ref: reference(),
@@ -37,6 +39,7 @@ defmodule MuonTrap.Command do
           since: integer(),
           cgroup: MuonTrap.Cgroup.Plan.t() | nil,
           interrupt: term(),
+          node: node() | nil,
           announced?: boolean(),
           unacknowledged: non_neg_integer()
         }
@@ -89,11 +92,15 @@ defmodule MuonTrap.Command do
       args: options.args,
       announced?: not Keyword.get(more, :announce, false),
       interrupt: Feeder.interrupt(),
-      since: System.monotonic_time()
+      since: System.monotonic_time(),
+      node: other_node(options)
     }
   end
 
-  defp launch(command, %{node: node} = options, stdio, more) when node not in [nil, node()] do
+  defp other_node(%{node: node}) when node not in [nil, node()], do: node
+  defp other_node(_options), do: nil
+
+  defp launch(%{node: node} = command, options, stdio, more) when node != nil do
     with {:ok, handle} <- Remote.start(node, command.ref, {options, stdio, more}),
          do: {:ok, %{command | handle: handle}}
   end
@@ -253,8 +260,7 @@ defmodule MuonTrap.Command do
     pids = inspect(survivors, charlists: :as_lists)
     processes = if survivors != [], do: " Processes that cannot be killed: #{pids}."
     errors = Enum.map(errors, &[" ", Exception.message(&1), "."])
-    node = command.handle && Handle.node(command.handle)
-    place = if node not in [nil, node()], do: " on #{node}"
+    place = if command.node, do: " on #{command.node}"
 
     Logger.error([
       "#{command.program} ended#{place}, but something of it is left.",

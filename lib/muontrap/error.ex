@@ -14,6 +14,13 @@ defmodule MuonTrap.Error do
     * `:reason` - the errno as an atom (`:enoent`), or an atom of muontrap's own (`:unknown_user`)
     * `:hint` - what mends it on this machine, or `nil`; `message/1` knows a general one for some reasons
 
+  ## Another node
+
+  With the step `:node` the subject is the name of the node that `:node` has asked for. Nothing has run with the reasons
+  `:notalive` (this VM is no node), `:noconnection`, `:timeout`, `:no_muontrap` and `:incompatible`. All others mean
+  that the node was lost while it ran the program: `:connection_closed`, `:disconnect`, `:net_tick_timeout`, and so on,
+  as `:net_kernel.monitor_nodes/2` calls them, or `:killed`. See [the guide on many machines](cluster.md).
+
   ## Examples
 
       iex> error = %MuonTrap.Error{step: :chdir, subject: "/nowhere", reason: :enoent}

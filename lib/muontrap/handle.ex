@@ -57,9 +57,4 @@ defmodule MuonTrap.Handle do
       0 -> :ok
     end
   end
-
-  @doc "The node that the command runs on."
-  @spec node(t()) :: node()
-  def node(%Remote{node: node}), do: node
-  def node(_handle), do: Kernel.node()
 end

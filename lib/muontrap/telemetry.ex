@@ -26,6 +26,7 @@ defmodule MuonTrap.Telemetry do
     * `:command`, `:args` - as they were given
     * `:owner` - the pid of the process that owns the command
     * `:telemetry_span_context` - a reference, the same in all events of one command
+    * `:node` - of a command on another node, which emits none there
 
   Neither environment nor input or output is ever in an event.
 
@@ -141,12 +142,14 @@ defmodule MuonTrap.Telemetry do
   defp heard?, do: function_exported?(:telemetry, :execute, 3)
 
   defp metadata(command) do
-    %{
+    metadata = %{
       command: command.program,
       args: command.args,
       owner: self(),
       telemetry_span_context: command.ref
     }
+
+    if command.node, do: Map.put(metadata, :node, command.node), else: metadata
   end
 
   defp times(command) do

@@ -166,6 +166,33 @@ defmodule MuonTrap.ClusterTest do
     end
   end
 
+  @guide "guides/cluster.md"
+  # What these need is not there. They were tried, or read, as the guide says.
+  @libraries ["FLAME", "Horde"]
+
+  test "the examples of the guide run", context do
+    blocks =
+      for [_all, code] <- Regex.scan(~r/^```elixir\n(.*?)^```/ms, File.read!(@guide)),
+          not String.contains?(code, @libraries),
+          do: code
+
+    assert length(blocks) >= 5
+
+    for [calling, working] <- [nodes(context, [:calling, :working])] do
+      {:ok, _pid} = supervised(working, {DynamicSupervisor, name: MyApp.Workers})
+      {:ok, _pid} = supervised(working, {Task.Supervisor, name: MyApp.Tasks})
+
+      results =
+        for code <- blocks,
+            do: eval(calling, String.replace(code, ~S(:"worker@host"), inspect(working.node)), [])
+
+      assert ["2\n1\n"] in results
+      assert {:node, :noconnection, "nobody@127.0.0.1"} in results
+      assert {"hello\n", 0} in results
+      assert Trees.eventually(fn -> call(working, MuonTrap, :list, []) == [] end)
+    end
+  end
+
   # Started by a process that stays, as an application's is.
   defp supervised(node, child),
     do: call(node, Supervisor, :start_child, [MuonTrap.Supervisor, child])

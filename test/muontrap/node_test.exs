@@ -185,6 +185,29 @@ defmodule MuonTrap.NodeTest do
       end
     end
 
+    test "is told of on the calling node alone", context do
+      for [calling, working] <- [nodes(context, [:calling, :working])] do
+        stand_in = ~S"""
+        defmodule :telemetry do
+          def execute([:muontrap, :command, event], measurements, metadata),
+            do: send(metadata.owner, {event, measurements, metadata, node()})
+        end
+        """
+
+        eval(calling, stand_in)
+        eval(working, stand_in)
+        code = ~S|MuonTrap.cmd("echo", ["five"], node: node); Process.info(self(), :messages)|
+        there = working.node
+        here = calling.node
+
+        assert {:messages, [{:start, _, %{node: ^there}, ^here}, {:stop, numbers, stop, ^here}]} =
+                 eval(calling, code, node: working.node)
+
+        assert %{stdout_bytes: 5, stderr_bytes: 0} = numbers
+        assert %{status: {:exited, 0}, stopped: false, command: "echo", node: ^there} = stop
+      end
+    end
+
     test "leaves no process and no connection's end behind", context do
       for [calling, working] <- [nodes(context, [:calling, :working])] do
         run = fn ->

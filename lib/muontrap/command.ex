@@ -179,7 +179,7 @@ defmodule MuonTrap.Command do
   defp await(%{ref: ref, interrupt: interrupt} = command, deadline, wait_ms) do
     receive do
       {:muontrap, ^ref, event} ->
-        if is_terminal(event), do: Handle.close(command.handle, ref)
+        if is_terminal(event), do: Handle.close(command.handle)
         {event, took(%{command | announced?: true}, event)}
 
       ^interrupt when interrupt != nil ->
@@ -200,7 +200,12 @@ defmodule MuonTrap.Command do
   @spec pull(t(), non_neg_integer()) :: event() | nil
   def pull(%{handle: handle, ref: ref}, bytes) do
     event = Handle.next(handle, bytes)
-    if is_terminal(event), do: Handle.close(handle, ref)
+
+    if is_terminal(event) do
+      Handle.close(handle)
+      flush(ref)
+    end
+
     event
   end
 
@@ -235,6 +240,14 @@ defmodule MuonTrap.Command do
 
       {_event, command} ->
         drop(command)
+    end
+  end
+
+  defp flush(ref) do
+    receive do
+      {:muontrap, ^ref, _event} -> flush(ref)
+    after
+      0 -> :ok
     end
   end
 

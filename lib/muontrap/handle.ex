@@ -45,16 +45,8 @@ defmodule MuonTrap.Handle do
   def news?(%Remote{} = remote), do: Remote.news?(remote)
   def news?(handle), do: Nif.news?(handle)
 
-  @doc "Has nothing more of the command in the mailbox of its owner, which has the terminal event."
-  @spec close(t(), reference()) :: :ok
-  def close(%Remote{} = remote, _ref), do: Remote.close(remote)
-  def close(_handle, ref), do: flush(ref)
-
-  defp flush(ref) do
-    receive do
-      {:muontrap, ^ref, _event} -> flush(ref)
-    after
-      0 -> :ok
-    end
-  end
+  @doc "The owner has the terminal event."
+  @spec close(t()) :: :ok
+  def close(%Remote{} = remote), do: Remote.close(remote)
+  def close(_handle), do: :ok
 end

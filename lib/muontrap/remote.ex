@@ -28,7 +28,7 @@ defmodule MuonTrap.Remote do
   @waiting 2
   @deaf 3
 
-  @enforce_keys [:node, :ref, :alias, :owner, :line, :input]
+  @enforce_keys [:node, :ref, :alias, :owner, :input]
   defstruct @enforce_keys
 
   @type t :: %__MODULE__{
@@ -36,7 +36,6 @@ defmodule MuonTrap.Remote do
           ref: reference(),
           alias: reference(),
           owner: pid(),
-          line: pid(),
           input: :atomics.atomics_ref()
         }
 
@@ -52,15 +51,15 @@ defmodule MuonTrap.Remote do
     to = :erlang.alias()
     input = :atomics.new(3, [])
     :atomics.put(input, @room, @input_bytes)
-    line = Line.start(node, to, ref, &given(input, &1))
+    Line.start(node, to, ref, &given(input, &1))
 
     receive do
       {:muontrap, ^ref, {:opened, owner}} ->
+        Process.put({__MODULE__, ref}, node)
         # What is the caller's affair stays here. Functions and streams mean nothing elsewhere.
         send(owner, {:start, {Map.drop(options, [:into, :input, :node]), stdio, more}})
 
-        {:ok,
-         %__MODULE__{node: node, ref: ref, alias: to, owner: owner, line: line, input: input}}
+        {:ok, %__MODULE__{node: node, ref: ref, alias: to, owner: owner, input: input}}
 
       {:muontrap, ^ref, {:refused, error}} ->
         :erlang.unalias(to)
@@ -152,12 +151,21 @@ defmodule MuonTrap.Remote do
 
   defp terminal?(_message, _ref), do: false
 
-  @doc "Ends the line. Nothing comes any more, and nothing of it is in the mailbox."
+  @doc "Nothing comes any more, and nothing of it is in the mailbox. The line ends with the owner."
   @spec close(t()) :: :ok
   def close(%{ref: ref} = remote) do
     :erlang.unalias(remote.alias)
-    Line.close(remote.line)
+    Process.delete({__MODULE__, ref})
     flush(ref)
+  end
+
+  @doc "Whether a process of this VM has commands on other nodes."
+  @spec any?(pid()) :: boolean()
+  def any?(pid) do
+    case Process.info(pid, :dictionary) do
+      {:dictionary, dictionary} -> Enum.any?(dictionary, &match?({{__MODULE__, _ref}, _node}, &1))
+      nil -> false
+    end
   end
 
   defp flush(ref) do

@@ -151,10 +151,16 @@ defmodule MuonTrap.NodeTest do
         # What is on its way, a pipe, and what the one who pulls is ahead.
         full? = MuonTrap.Trees.eventually(fn -> :counters.get(pulled, 1) > 131_072 end)
         result = Task.await(task, :infinity)
-        {full?, result, :counters.get(pulled, 1), MuonTrap.cmd("head", ["-c", "3"], node: node, input: input)}
+        pulled = :counters.get(pulled, 1)
+        test = self()
+        watched = Stream.resource(fn -> nil end, &{[piece], &1}, fn _ -> send(test, :halted) end)
+        task = Task.async(fn -> MuonTrap.cmd("sh", ["-c", "exec <&-; sleep 1000"], node: node, input: watched) end)
+        halted? = receive do :halted -> MuonTrap.Trees.eventually(fn -> length(:erpc.call(node, MuonTrap, :list, [])) == 1 end) after 30_000 -> false end
+        Task.shutdown(task, :brutal_kill)
+        {full?, result, pulled, MuonTrap.cmd("head", ["-c", "3"], node: node, input: input), halted?}
         """
 
-        assert {true, {"", :timeout}, pulled, {"xxx", 0}} =
+        assert {true, {"", :timeout}, pulled, {"xxx", 0}, true} =
                  eval(calling, code, node: working.node)
 
         assert pulled < 250_000
@@ -232,6 +238,8 @@ defmodule MuonTrap.NodeTest do
         {{:stdout, "ready\n"}, command} = MuonTrap.Command.next(command, :infinity)
         :ok = MuonTrap.Handle.signal(command.handle, 10)
         {{:ended, outcome}, command} = MuonTrap.Command.next(command, :infinity)
+        # As what was on its way when the connection broke after the end.
+        send(command.handle.alias, {:muontrap, command.ref, :late})
         {is_integer(pid), outcome.status, MuonTrap.Handle.signal(command.handle, 10), Process.info(self(), :messages)}
         """
 
@@ -272,6 +280,22 @@ defmodule MuonTrap.NodeTest do
 
         assert {"no", [], ["stands\n"], [], {"stands\n", :timeout}, [], {:messages, []}} =
                  eval(calling, code, binding)
+      end
+    end
+
+    test "a pipeline ends early, though the first program does not want to", context do
+      for [calling, working] <- [nodes(context, [:calling, :working])] do
+        code = ~S"""
+        script = "trap '' TERM; while :; do echo y; done; sleep 1000"
+        lines =
+          MuonTrap.stream!("sh", ["-c", script], node: node, env: env, delay_to_sigkill: 1_000)
+          |> MuonTrap.pipe!("head", ["-n", "1"])
+          |> Enum.to_list()
+        {lines, MuonTrap.Trees.carrying(env |> hd() |> elem(1)), Process.info(self(), :messages)}
+        """
+
+        assert {["y\n"], [], {:messages, []}} =
+                 eval(calling, code, node: working.node, env: context.env)
       end
     end
 

@@ -6,8 +6,8 @@ defmodule MuonTrap.Remote.Line do
   # What ties a caller to the owner of its command on another node: a process of the caller's node, see
   # `MuonTrap.Remote`.
   #
-  # The owner on the other node lives as long as it. It lives as long as the caller wants something of the command,
-  # and tells the caller when the owner is gone, or out of reach, before it has said its last word.
+  # The owner on the other node lives no longer than it. It ends with the caller and with the owner, and tells the
+  # caller when the owner is gone, or out of reach, before it has said its last word.
 
   alias MuonTrap.Error
   alias MuonTrap.Remote.Owner
@@ -22,17 +22,11 @@ defmodule MuonTrap.Remote.Line do
   `{:muontrap, ref, {:refused, error}}`. `given` hears what becomes of the input, and says whether the caller waits
   for that.
   """
-  @spec start(node(), reference(), reference(), (term() -> boolean())) :: pid()
+  @spec start(node(), reference(), reference(), (term() -> boolean())) :: :ok
   def start(node, to, ref, given) do
     caller = self()
-    line = %{node: node, caller: caller, to: to, ref: ref, given: given, cut: nil}
-    spawn(fn -> open(line) end)
-  end
-
-  @doc "The command is over, or nobody wants to know."
-  @spec close(pid()) :: :ok
-  def close(line) do
-    send(line, :close)
+    line = %{node: node, caller: caller, to: to, ref: ref, given: given}
+    _line = spawn(fn -> open(line) end)
     :ok
   end
 
@@ -89,9 +83,6 @@ defmodule MuonTrap.Remote.Line do
         if line.given.(news), do: tell(line, :writable)
         watch(line)
 
-      :close ->
-        :ok
-
       {:DOWN, ^caller_monitor, :process, _caller, _reason} ->
         :ok
 
@@ -100,39 +91,30 @@ defmodule MuonTrap.Remote.Line do
         :ok
 
       {:DOWN, ^owner_monitor, :process, _owner, reason} ->
-        tell(line, {:lost, error(line.node, reason(reason, line)), []})
+        tell(line, {:lost, error(line.node, reason(reason, node)), []})
 
-      {:nodedown, ^node, info} ->
-        watch(%{line | cut: why(info)})
+      {:nodeup, _node, _info} ->
+        watch(line)
 
-      # Of another node that came or went.
-      _message ->
+      # That of this node is for `reason/2`, whichever comes first.
+      {:nodedown, other, _info} when other != node ->
         watch(line)
     end
   end
 
-  # The end of a connection and its reason come in either order.
-  defp reason(:noconnection, %{cut: nil, node: node}) do
+  defp reason(:noconnection, node) do
     receive do
-      {:nodedown, ^node, info} -> why(info)
+      {:nodedown, ^node, info} ->
+        why = info[:nodedown_reason]
+        if is_atom(why), do: why, else: :noconnection
     after
       @reason_ms -> :noconnection
     end
   end
 
-  defp reason(:noconnection, %{cut: cut}), do: cut
-  defp reason(reason, _line) when is_atom(reason), do: reason
+  defp reason(reason, _node) when is_atom(reason), do: reason
   # A fault of muontrap's own, which is in the log of that node.
-  defp reason(_reason, _line), do: :died
-
-  defp why(info) do
-    case info do
-      %{nodedown_reason: reason} when is_atom(reason) -> reason
-      [{:nodedown_reason, reason} | _] when is_atom(reason) -> reason
-      [_, {:nodedown_reason, reason}] when is_atom(reason) -> reason
-      _info -> :noconnection
-    end
-  end
+  defp reason(_reason, _node), do: :died
 
   defp error(node, reason, hint \\ nil),
     do: %Error{step: :node, subject: Atom.to_string(node), reason: reason, hint: hint}

@@ -57,7 +57,7 @@ defmodule MuonTrap.Remote do
       {:muontrap, ^ref, {:opened, owner}} ->
         Process.put({__MODULE__, ref}, node)
         # What is the caller's affair stays here. Functions and streams mean nothing elsewhere.
-        send(owner, {:start, {Map.drop(options, [:into, :input, :node]), stdio, more}})
+        tell(%{owner: owner}, {:start, {Map.drop(options, [:into, :input, :node]), stdio, more}})
 
         {:ok, %__MODULE__{node: node, ref: ref, alias: to, owner: owner, input: input}}
 

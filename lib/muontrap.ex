@@ -112,13 +112,6 @@ defmodule MuonTrap do
 
       iex> MuonTrap.run("sleep", ["1000"], timeout: 50).status
       :timeout
-
-      iex> try do
-      ...>   MuonTrap.run("true", [], cd: "/no/such/directory")
-      ...> rescue
-      ...>   error in MuonTrap.Error -> {error.step, error.reason}
-      ...> end
-      {:chdir, :enoent}
   """
   @spec run(binary(), [binary()], keyword() | map()) :: Result.t()
   def run(command, args, opts \\ []),

@@ -272,7 +272,7 @@ defmodule MuonTrap.Command do
     Telemetry.leftover(command, survivors, errors)
     pids = inspect(survivors, charlists: :as_lists)
     processes = if survivors != [], do: " Processes that cannot be killed: #{pids}."
-    errors = Enum.map(errors, &[" ", Exception.message(&1), "."])
+    errors = Enum.map(errors, &[" muontrap ", Exception.message(&1), "."])
     place = if command.node, do: " on #{command.node}"
 
     Logger.error([

@@ -80,7 +80,7 @@ defmodule MuonTrap.Cgroup.Sets do
   defp follow({:nothing, _file}, _version, _given, _values), do: {:ok, []}
 
   defp follow({:error, file}, _version, _given, _values),
-    do: {:error, {file, "cgroup v2 has nothing like it"}}
+    do: {:error, {file, "it is of cgroup v1 alone: leave it out on this machine"}}
 
   defp follow({:key, key, file}, version, given, values) do
     with {:ok, value} <- Value.from_files(key, other(version), reader(given, values)),
@@ -94,7 +94,7 @@ defmodule MuonTrap.Cgroup.Sets do
         {:error, {file, "cgroup v2 limits swap alone: set memory.limit_in_bytes, too"}}
 
       :error ->
-        {:error, {file, "the value has no form in cgroup #{version}"}}
+        {:error, {file, "its value cannot be translated to cgroup #{version}"}}
     end
   end
 

@@ -38,7 +38,8 @@ defmodule MuonTrap.Daemon.Launch do
       after
         max(deadline - now_ms(), 0) ->
           Logger.error(
-            "#{inspect(command)} of a Daemon that was killed is still there, starting anyway"
+            "#{inspect(command)} is started again although that of a killed Daemon still runs: " <>
+              "MuonTrap.list/0 shows both"
           )
       end
     end

@@ -152,7 +152,11 @@ defmodule MuonTrap.Daemon.Log do
   defp failed(log, kind, reason, stacktrace) do
     try do
       text = Exception.format(kind, reason, stacktrace)
-      Logger.error("output of #{inspect(log.command)} is not logged: " <> text)
+
+      Logger.error(
+        "a line of #{inspect(log.command)} is lost because its logger failed, " <>
+          "which is said once: " <> text
+      )
     catch
       _kind, _reason -> :ok
     end

@@ -20,7 +20,7 @@ defmodule MuonTrap.Options.Words do
   def describe(:env), do: "`{name, value}` pairs in a list, a map or another enumerable"
   def describe(:collectable), do: "a Collectable, such as a string or a list"
   def describe(:input), do: "iodata or an enumerable of iodata"
-  def describe(:signal), do: "a signal name such as `:sigterm`, or a number from 1 to 64"
+  def describe(:signal), do: Signal.expected()
 
   def describe(:rlimits),
     do: "a keyword list or map; each limit is an integer, `:infinity` or `{soft, hard}`"
@@ -80,10 +80,7 @@ defmodule MuonTrap.Options.Words do
     do:
       "expected names that are neither empty nor hold \"=\", and names and values without NUL bytes"
 
-  defp special(:signal, name) when is_atom(name) or is_binary(name) do
-    if signal = Signal.near(name),
-      do: "expected #{describe(:signal)}; did you mean #{inspect(signal)}?"
-  end
+  defp special(:signal, value), do: Signal.refusal(value)
 
   defp special(:rlimits, {resource, limit}) do
     cond do

@@ -20,6 +20,8 @@ defmodule MuonTrap do
   | handle output as it comes | `stream!/3`, `stream/3` | a lazy enumerable |
   | join programs to a pipeline | `pipe!/4`, `pipe/4` | a lazy enumerable |
   | keep a program running | `MuonTrap.Daemon` | a child of your supervisor |
+
+  All but the last can have their program on another node, with `:node`.
   """
 
   alias MuonTrap.{Collect, Defaults, Nif, Options, Result}
@@ -52,7 +54,8 @@ defmodule MuonTrap do
       `rescue`, `Exception.format/3` with `error.original` and `__STACKTRACE__` does. `run/3` raises a `MuonTrap.Error`
       to match on instead
     * `MuonTrap.Error` - the system refused an option (user, limit, cgroup), and the program did not run; a helper was
-      killed, and the program with it (the step is `:shim`); or the native library is missing (`:nif`)
+      killed, and the program with it (the step is `:shim`); the native library is missing (`:nif`); or the other node
+      cannot be reached, or was lost (`:node`)
 
   A program that its cgroup's memory limit leaves no room for returns `{"", 137}`, as if the OOM killer had ended it,
   and the log names the limit.

@@ -70,7 +70,9 @@ defmodule MuonTrap.Native do
   defp failed(reason, hint), do: %Error{step: :nif, reason: reason, hint: hint}
 
   @doc "A failure of the native part as an exception."
-  @spec error(Nif.failure()) :: Error.t()
+  @spec error(Nif.failure() | Error.t()) :: Error.t()
+  def error(%Error{} = explained), do: explained
+
   def error({step, subject, reason}) do
     error = %Error{step: step, subject: if(subject == "", do: nil, else: subject), reason: reason}
     Cgroup.explain(error)

@@ -24,6 +24,7 @@ defmodule MuonTrap.Telemetry do
     * `:command`, `:args` - as they were given
     * `:owner` - the pid of the process that owns the command
     * `:telemetry_span_context` - a reference, the same in all events of one command
+    * `:node` - of a command on another node, which emits none there
 
   No event holds environment, input or output.
 
@@ -88,7 +89,8 @@ defmodule MuonTrap.Telemetry do
   @spec stop(Command.t(), map()) :: :ok
   def stop(command, outcome) do
     if heard?() do
-      info = Nif.info(command.handle)
+      # Another node tells it with the outcome.
+      info = Map.get_lazy(outcome, :info, fn -> Nif.info(command.handle) end)
 
       measurements =
         outcome
@@ -138,12 +140,14 @@ defmodule MuonTrap.Telemetry do
   defp heard?, do: function_exported?(:telemetry, :execute, 3)
 
   defp metadata(command) do
-    %{
+    metadata = %{
       command: command.program,
       args: command.args,
       owner: self(),
       telemetry_span_context: command.ref
     }
+
+    if command.node, do: Map.put(metadata, :node, command.node), else: metadata
   end
 
   defp times(command) do

@@ -273,6 +273,16 @@ defmodule MuonTrap.Options.Table do
         """},
        {:reload, [:daemon], :signal, :sighup,
         "the signal with which `MuonTrap.Daemon.reload/2` asks the program to read its configuration again"}
+     ]},
+    {"Where it runs",
+     [
+       {:node, @calls, :node, nil,
+        """
+        the node of a cluster on which the program runs, for the calling process here: `node: :"worker@host"`
+
+        It has the files, environment, `PATH` and users of that node. It ends with its caller and with the connection,
+        see [the guide on many machines](cluster.md).
+        """}
      ]}
   ]
 

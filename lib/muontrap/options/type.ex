@@ -44,6 +44,7 @@ defmodule MuonTrap.Options.Type do
           | :stop
           | :restart_backoff
           | :pty
+          | :node
           | {:integer, Range.t()}
           | {:function, arity()}
           | {:one_of, [atom()]}
@@ -169,6 +170,7 @@ defmodule MuonTrap.Options.Type do
   def cast(:stop, value), do: StopSteps.cast(value)
   def cast(:restart_backoff, value), do: Backoff.cast(value)
   def cast(:pty, value), do: Pty.cast(value)
+  def cast(:node, value) when is_atom(value), do: ok_if(value == nil or node?(value), value)
 
   def cast({:integer, range}, value) when is_integer(value), do: ok_if(value in range, value)
   def cast({:function, arity}, value) when is_function(value, arity), do: {:ok, value}
@@ -179,6 +181,10 @@ defmodule MuonTrap.Options.Type do
   @doc "Whether it is a string that the kernel can take."
   @spec string?(term()) :: boolean()
   def string?(value), do: is_binary(value) and :binary.match(value, "\0") == :nomatch
+
+  defp node?(value) do
+    match?([name, host] when name != "" and host != "", String.split(Atom.to_string(value), "@"))
+  end
 
   defp ok_if(true, value), do: {:ok, value}
   defp ok_if(false, value), do: {:error, value}

@@ -71,6 +71,8 @@ defmodule MuonTrap.Options.Words do
   def describe(:pty),
     do: "`true`, `false`, or a keyword list of `rows:`, `cols:` (1 to 65535 each) and `term:`"
 
+  def describe(:node), do: "the name of a node, such as `:\"worker@host\"`"
+
   def describe({:integer, %{first: 1, last: last}}) when last >= @endless,
     do: "an integer, 1 or more"
 

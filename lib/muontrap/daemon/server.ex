@@ -11,8 +11,8 @@ defmodule MuonTrap.Daemon.Server do
 
   use GenServer
 
-  alias MuonTrap.{Command, Error, Input, Nif}
-  alias MuonTrap.Daemon.{Launch, Log, Notify, Output, Ready, Reason, Statistics, Stdin}
+  alias MuonTrap.{Command, Error, Input, Nif, Stdin}
+  alias MuonTrap.Daemon.{Launch, Log, Notify, Output, Ready, Reason, Statistics}
 
   import MuonTrap.Command, only: [is_terminal: 1]
 
@@ -133,7 +133,7 @@ defmodule MuonTrap.Daemon.Server do
     case Stdin.put(state.stdin, bytes) do
       {:ok, stdin} ->
         # Written now, so that a pipe that nobody reads any more is known to the next caller.
-        {:reply, :ok, %{state | stdin: Stdin.write(stdin, handle(state))}}
+        {:reply, :ok, %{state | stdin: Stdin.write(stdin, state.command)}}
 
       {:error, _reason} = error ->
         {:reply, error, state}
@@ -141,7 +141,7 @@ defmodule MuonTrap.Daemon.Server do
   end
 
   def handle_call(:close_stdin, _from, state) do
-    stdin = state.stdin |> Stdin.close() |> Stdin.write(handle(state))
+    stdin = state.stdin |> Stdin.close() |> Stdin.write(state.command)
     {:reply, :ok, %{state | stdin: stdin}}
   end
 
@@ -206,7 +206,7 @@ defmodule MuonTrap.Daemon.Server do
     with {:ok, ready} <- Ready.new(options),
          {:ok, command} <- Launch.start(options, ready) do
       input = options.input |> Input.new(command) |> Input.write(command.handle)
-      stdin = Stdin.write(state.stdin, command.handle)
+      stdin = Stdin.write(state.stdin, command)
       state = %{state | command: command, phase: :starting, input: input, stdin: stdin}
       state = %{state | notify: if(options.ready == :notify, do: %Notify{})}
 
@@ -289,9 +289,9 @@ defmodule MuonTrap.Daemon.Server do
   end
 
   defp event(:writable, state) do
-    handle = state.command.handle
-    input = Input.write(state.input, handle)
-    {:noreply, %{state | input: input, stdin: Stdin.write(state.stdin, handle)}}
+    %{command: command} = state
+    input = Input.write(state.input, command.handle)
+    {:noreply, %{state | input: input, stdin: Stdin.write(state.stdin, command)}}
   end
 
   # A GenServer takes what is thrown for its result.

@@ -8,10 +8,10 @@ defmodule MuonTrap do
   `cmd/3` is `System.cmd/3` that contains what it runs: when it returns, and when the calling process or
   the VM ends before in any way, the program and everything it started is gone. Neither root nor cgroups
   are needed for that. `run/3` is the same with a structured result, `stream!/3` hands out the output as it comes, and
-  `pipe!/4` joins programs to pipelines. `cmd!/3` and `run!/3` raise what is no success.
+  `pipe!/4` joins programs to pipelines, `open/3` begins a conversation with one. `cmd!/3` and `run!/3` raise what is no success.
   """
 
-  alias MuonTrap.{Collect, Defaults, Nif, Options, Result}
+  alias MuonTrap.{Collect, Defaults, Nif, Options, Result, Session}
 
   @doc """
   Runs a program and returns its output and exit status, as `System.cmd/3` does.
@@ -276,6 +276,36 @@ defmodule MuonTrap do
     input = {:input, MuonTrap.Stream.as_input(enumerable)}
     Options.validate!(:stream, command, args, [input | Enum.to_list(opts)])
   end
+
+  @doc """
+  Starts a program to talk to, and returns a session: `MuonTrap.Session` has what can be done with it.
+
+  Returns when the program runs. The calling process owns the session: when it ends, the program and everything it
+  started ends as well.
+
+  ## Options
+
+  #{Options.docs(:session)}
+  ## Errors
+
+    * `ArgumentError` - an argument or option that makes no sense
+    * `{:error, %MuonTrap.Error{}}` - the program cannot be started, and has not run
+
+  ## Examples
+
+      iex> {:ok, session} = MuonTrap.open("tr", ["a-z", "A-Z"])
+      iex> MuonTrap.Session.write(session, "hello")
+      iex> MuonTrap.Session.close_stdin(session)
+      iex> MuonTrap.Session.read(session)
+      {:ok, "HELLO"}
+      iex> {:ok, result} = MuonTrap.Session.await(session)
+      iex> result.status
+      {:exited, 0}
+  """
+  @spec open(binary(), [binary()], keyword() | map()) ::
+          {:ok, Session.t()} | {:error, MuonTrap.Error.t()}
+  def open(command, args, opts \\ []),
+    do: Session.open(Options.validate!(:session, command, args, opts))
 
   @doc """
   Returns the absolute path of the program `muontrap`, which contains one command without this library.

@@ -14,7 +14,7 @@ defmodule MuonTrap.Options do
   alias MuonTrap.Options.{Legacy, Type}
 
   @typedoc "The function that the options are for."
-  @type kind :: :cmd | :run | :stream | :daemon
+  @type kind :: :cmd | :run | :stream | :daemon | :session
 
   @typedoc """
   A checked call: `:command`, `:args` and every option of the function, those not given with their default.
@@ -34,7 +34,8 @@ defmodule MuonTrap.Options do
     cmd: "MuonTrap.cmd/3",
     run: "MuonTrap.run/3",
     stream: "MuonTrap.stream/3",
-    daemon: "MuonTrap.Daemon.start_link/3"
+    daemon: "MuonTrap.Daemon.start_link/3",
+    session: "MuonTrap.open/3"
   ]
 
   @all Keyword.keys(@functions)
@@ -47,7 +48,7 @@ defmodule MuonTrap.Options do
      "deliver whole lines without their `\\n`, however long, instead of pieces as they come. The number, " <>
        "there for `System.cmd/3`, is of no further meaning. Lines that come together are parts of one binary, " <>
        "which lives as long as one of them: `:binary.copy/1` those few of many that are kept for long"},
-    {:input, @all, :input, nil,
+    {:input, @all -- [:session], :input, nil,
      "what the program reads from its standard input, then end of file; written as fast as it reads. An " <>
        "enumerable is pulled in a process of its own, one piece ahead. It is halted when nobody needs it any " <>
        "more; what is stuck inside then is killed after five seconds. " <>
@@ -149,7 +150,22 @@ defmodule MuonTrap.Options do
        "is waited for as long before the program is started"},
     {:watchdog, [:daemon], {:integer, 1..0xFFFF_FFFF}, nil,
      "milliseconds. With `ready: :notify`, the Daemon stops unless its program says `WATCHDOG=1` at least that " <>
-       "often once it is ready; the program finds the time in `WATCHDOG_USEC`"}
+       "often once it is ready; the program finds the time in `WATCHDOG_USEC`"},
+    {:stdin, [:session], {:one_of, [:pipe, :null]}, :pipe,
+     "`:pipe` is what `MuonTrap.Session.write/3` writes to; `:null` is `/dev/null`"},
+    {:capture_stderr, [:session], :boolean, false,
+     "take standard error apart from standard output. What is read, and events, tell then which one it is of: " <>
+       "`{:stdout, bytes}`, `{:stderr, bytes}`"},
+    {:lines, [:session], {:integer, 1..0x7FFF_FFFF}, nil,
+     "hand out whole lines without their `\\n`, one by one, as events and by `MuonTrap.Session.read/2`. The number is " <>
+       "of no further meaning. What looks at bytes, as `MuonTrap.Session.expect/3` does, is not possible then"},
+    {:timeout, [:session], :timeout, :infinity,
+     "milliseconds, after which the whole tree is stopped; what it has written can still be read"},
+    {:active, [:session], :active, false,
+     "what comes to the owner as messages: nothing with `false`, else see `MuonTrap.Session.set_active/2`"},
+    {:max_buffer, [:session], {:integer, 1..0x7FFF_FFFF}, 1_048_576,
+     "how many bytes of output, and one `:stdio_window`, are held for a call that waits for more of them, or beside " <>
+       "a write that waits for the program"}
   ]
 
   @keys @table |> Enum.map(&elem(&1, 0)) |> Enum.uniq()
@@ -371,7 +387,7 @@ defmodule MuonTrap.Options do
       {:use_stdio, :capture_stderr, no_stdio? and apart?},
       {:capture_stderr, :capture_stderr_only, apart? and options.capture_stderr_only},
       {:capture_stderr, :stderr_to_stdout, apart? and options.stderr_to_stdout},
-      {:stdin, :input, given[:stdin] in [:pipe, :open] and options.input != nil},
+      {:stdin, :input, given[:stdin] in [:pipe, :open] and options[:input] != nil},
       {:use_stdio, :stdin, no_stdio? and options.stdin == :open},
       {:stderr, :log_stderr, no_stderr? and options[:log_stderr] != nil},
       {:stderr, :stderr_to_stdout, no_stderr? and options.stderr_to_stdout},

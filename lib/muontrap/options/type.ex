@@ -35,6 +35,7 @@ defmodule MuonTrap.Options.Type do
           | :logger_fun
           | :keyword
           | :ready
+          | :active
           | {:integer, Range.t()}
           | {:function, arity()}
           | {:one_of, [atom()]}
@@ -73,6 +74,8 @@ defmodule MuonTrap.Options.Type do
   @delay_max 0x8000_0000 * 86_400_000
 
   @window_max 0x4000_0000
+
+  @active_max 0x7FFF_FFFF
 
   @doc false
   @spec describe(t()) :: String.t()
@@ -128,6 +131,9 @@ defmodule MuonTrap.Options.Type do
 
   def describe(:ready),
     do: "{:output, regex}, {:tcp, port}, {:fun, 0-arity function} or :notify"
+
+  def describe(:active),
+    do: "true, false, :once or a number of events, " <> describe({:integer, 1..@active_max})
 
   def describe({:integer, range}), do: "an integer from #{range.first} to #{range.last}"
   def describe({:function, arity}), do: "a #{arity}-arity function"
@@ -195,6 +201,9 @@ defmodule MuonTrap.Options.Type do
   def cast(:ready, {:output, %Regex{}} = value), do: {:ok, value}
   def cast(:ready, {:fun, fun} = value) when is_function(fun, 0), do: {:ok, value}
   def cast(:ready, {:tcp, port} = value) when port in 1..65_535, do: {:ok, value}
+
+  def cast(:active, value) when value in [true, false, :once], do: {:ok, value}
+  def cast(:active, value), do: cast({:integer, 1..@active_max}, value)
 
   def cast({:integer, range}, value) when is_integer(value), do: ok_if(value in range, value)
   def cast({:function, arity}, value) when is_function(value, arity), do: {:ok, value}

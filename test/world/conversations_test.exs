@@ -99,7 +99,8 @@ defmodule MuonTrap.World.ConversationsTest do
       assert {numbers, _} = expect(session, "done\n")
       assert numbers == Enum.map_join(1..200_000, &"#{&1}\n")
       say(session, ".exit\n")
-      leaves(session, token)
+      # It has not forgotten.
+      leaves(session, token, {:exited, 1})
     end
   end
 

@@ -12,8 +12,8 @@ defmodule MuonTrap.Telemetry do
         Logger.info("\#{metadata.command}: \#{inspect(metadata.status)} after \#{us} µs")
       end, nil)
 
-  The events are the same for `MuonTrap.cmd/3`, `MuonTrap.run/3` and `MuonTrap.Daemon`. Handlers run in the
-  process that owns the command, which waits for them: the caller, or the Daemon. A handler that raises is
+  The events are the same for `MuonTrap.cmd/3`, `MuonTrap.run/3`, `MuonTrap.Daemon` and `MuonTrap.Session`. Handlers run in
+  the process that owns the command, which waits for them: the caller, the Daemon, or that of the session. A handler that raises is
   detached by the library.
 
   After `:start` comes exactly one of `:stop` and `:exception`, unless the owner is killed: then nobody is left

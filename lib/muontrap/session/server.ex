@@ -6,8 +6,8 @@ defmodule MuonTrap.Session.Server do
   # The process of a session: owner of its command, for the process that the session belongs to.
   #
   # The native part ends the tree when this process ends; this one ends it when its owner does, whom it watches before
-  # anything is started. So there is no moment at which either death leaves something. It never waits for the program
-  # or for a caller: it would not hear of its owner.
+  # anything is started. So there is no moment at which either death leaves something. Once the program runs it never
+  # waits for that or for a caller: it would not hear of its owner.
   #
   # Output is taken only if somebody wants it, by `settle/1`. What is here and not yet handed out was not
   # acknowledged, unless more of it was asked for.

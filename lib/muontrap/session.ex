@@ -48,6 +48,7 @@ defmodule MuonTrap.Session do
   """
 
   alias MuonTrap.{Error, Result, Signal}
+  alias MuonTrap.Options.{Type, Words}
   alias MuonTrap.Session.Server
 
   @default_ms 5_000
@@ -190,13 +191,13 @@ defmodule MuonTrap.Session do
   """
   @spec set_active(t(), active()) :: :ok | {:error, :closed}
   def set_active(session, mode) do
-    case MuonTrap.Options.Type.cast(:active, mode) do
+    case Type.cast(:active, mode) do
       {:ok, mode} ->
         call(session, {:set_active, mode})
 
       {:error, mode} ->
         raise ArgumentError,
-              "expected #{MuonTrap.Options.Type.describe(:active)}, got: #{inspect(mode)}"
+              "expected #{Words.describe(:active)}, got: #{inspect(mode)}"
     end
   end
 

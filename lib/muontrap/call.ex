@@ -25,12 +25,16 @@ defmodule MuonTrap.Call do
   def stderr(%{use_stdio: false}, _raising?), do: nil
   def stderr(_options, raising?), do: if(raising?, do: :tail)
 
-  @doc "Starts the program of a checked call. `stderr_lines?`: with `:lines` standard error comes in lines as well."
-  @spec start(Options.t(), stderr(), boolean()) :: {:ok, Command.t()} | {:error, Error.t()}
-  def start(options, stderr, stderr_lines?) do
+  @doc """
+  Starts the program of a checked call. `stderr_lines?`: with `:lines` standard error comes in lines as well. `more` is
+  that of `MuonTrap.Command.start/3`.
+  """
+  @spec start(Options.t(), stderr(), boolean(), keyword()) ::
+          {:ok, Command.t()} | {:error, Error.t()}
+  def start(options, stderr, stderr_lines?, more \\ []) do
     lines = if options.lines, do: lines(options)
     lines_of_stderr = if stderr_lines?, do: lines
-    Command.start(options, stdio(options, stderr), lines: {lines, lines_of_stderr})
+    Command.start(options, stdio(options, stderr), [lines: {lines, lines_of_stderr}] ++ more)
   end
 
   # A terminal makes \r\n of each \n.
@@ -40,7 +44,7 @@ defmodule MuonTrap.Call do
   defp stdio(%{use_stdio: false}, _stderr), do: {:inherit, :inherit, :inherit}
 
   defp stdio(options, stderr) do
-    stdin = if options.input || options.stdin == :open, do: :pipe, else: :null
+    stdin = if options[:input] || options.stdin in [:open, :pipe], do: :pipe, else: :null
 
     cond do
       options.pty -> {stdin, :pipe, :stdout}

@@ -30,8 +30,11 @@ defmodule MuonTrap.Handle do
   def signal(%Remote{} = remote, number), do: Remote.signal(remote, number)
   def signal(handle, number), do: Nif.signal(handle, number)
 
-  @doc "Writes what there is room for to the program's input. Raises `MuonTrap.Error` if there is no library."
-  @spec write(t(), binary()) :: {:ok, non_neg_integer()} | {:error, :file.posix()}
+  @doc """
+  Writes what there is room for to the program's input, and returns the rest. Raises `MuonTrap.Error` if there is no
+  library.
+  """
+  @spec write(t(), binary()) :: {:ok, binary()} | {:error, :file.posix()}
   def write(%Remote{} = remote, bytes), do: Remote.write(remote, bytes)
   def write(handle, bytes), do: Native.write(handle, bytes)
 

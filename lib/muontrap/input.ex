@@ -11,8 +11,6 @@ defmodule MuonTrap.Input do
   alias MuonTrap.Input.Feeder
   alias MuonTrap.{Command, Handle}
 
-  # Whatever is in the pipe beyond this is copied more than once by a retry.
-  @piece_bytes 65_536
   # What is written in a row before the owner hears of anything else, however fast the program reads.
   @turn_bytes 1_048_576
 
@@ -80,13 +78,11 @@ defmodule MuonTrap.Input do
   end
 
   defp write(%{waiting: [bytes | later]} = input, handle, turn) do
-    case Handle.write(handle, binary_part(bytes, 0, min(byte_size(bytes), @piece_bytes))) do
-      {:ok, written} when written == byte_size(bytes) ->
-        write(wrote(%{input | waiting: later}, written), handle, turn - written)
-
-      {:ok, written} ->
-        rest = binary_part(bytes, written, byte_size(bytes) - written)
-        write(wrote(%{input | waiting: [rest | later]}, written), handle, turn - written)
+    case Handle.write(handle, bytes) do
+      {:ok, rest} ->
+        written = byte_size(bytes) - byte_size(rest)
+        input = %{input | waiting: if(rest == "", do: later, else: [rest | later])}
+        write(wrote(input, written), handle, turn - written)
 
       {:error, :eagain} ->
         input

@@ -110,8 +110,8 @@ defmodule MuonTrap.Remote do
     end
   end
 
-  @doc "Sends as much of these bytes as may be on its way."
-  @spec write(t(), binary()) :: {:ok, non_neg_integer()} | {:error, :file.posix()}
+  @doc "Sends as much of these bytes as may be on its way, and returns the others."
+  @spec write(t(), binary()) :: {:ok, binary()} | {:error, :file.posix()}
   def write(%{input: input} = remote, bytes) do
     room = :atomics.get(input, @room)
 
@@ -126,7 +126,7 @@ defmodule MuonTrap.Remote do
   defp write(remote, bytes, count) do
     :atomics.sub(remote.input, @room, count)
     tell(remote, {:write, binary_part(bytes, 0, count)})
-    {:ok, count}
+    {:ok, binary_part(bytes, count, byte_size(bytes) - count)}
   end
 
   # What came before the line knew of it would never be told.

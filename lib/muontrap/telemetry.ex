@@ -12,8 +12,9 @@ defmodule MuonTrap.Telemetry do
         Logger.info("\#{metadata.command}: \#{inspect(metadata.status)} after \#{us} µs")
       end, nil)
 
-  All functions of `MuonTrap`, and Daemons, send the same events. Handlers run in the process that owns the command, the
-  caller or the Daemon, which waits for them. The library detaches a handler that raises.
+  All functions of `MuonTrap`, Daemons and sessions send the same events. Handlers run in the process that owns the
+  command, which waits for them: the caller, the Daemon, or that of the session. The library detaches a handler that
+  raises.
 
   Exactly one of `:stop` and `:exception` follows each `:start`, unless the owner is killed before.
 

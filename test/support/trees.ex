@@ -6,7 +6,7 @@ defmodule MuonTrap.Trees do
   Process trees for tests, each with a token in its environment by which all of it is found.
   """
 
-  alias MuonTrap.{Cgroups, Command, Leftovers, Options}
+  alias MuonTrap.{Cgroups, Command, Leftovers, Options, Session}
 
   # Bounds are generous: they end a test that fails, and slow machines are no failure.
   @patience_ms 60_000
@@ -74,12 +74,23 @@ defmodule MuonTrap.Trees do
   @spec start(atom(), String.t(), keyword()) :: Command.t()
   def start(shape, token, opts \\ []) do
     {command, args} = command(shape)
-    defaults = [delay_to_sigkill: 50, env: [{"MUONTRAP_TOKEN", token}]] ++ opts(shape)
-    opts = Keyword.merge(defaults, opts)
-    options = Options.validate!(:cmd, command, args, opts)
+    opts = Keyword.merge(opts(shape), opts)
+    options = Options.validate!(:cmd, command, args, with_token(opts, token))
     {:ok, running} = Command.start(options, {:null, :pipe, :inherit}, announce: true)
     await_ready(running, "", false)
   end
+
+  @doc "Opens a session with a tree for the calling process, and returns once it stands."
+  @spec open(atom(), String.t(), keyword()) :: Session.t()
+  def open(shape, token, opts \\ []) do
+    {command, args} = command(shape)
+    {:ok, session} = MuonTrap.open(command, args, with_token(opts, token))
+    {:ok, _before, _match} = Session.expect(session, "ready", @patience_ms)
+    session
+  end
+
+  defp with_token(opts, token),
+    do: Keyword.merge([delay_to_sigkill: 50, env: [{"MUONTRAP_TOKEN", token}]], opts)
 
   defp await_ready(running, output, started?) do
     if started? and output =~ "ready" do

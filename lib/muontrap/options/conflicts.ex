@@ -37,7 +37,7 @@ defmodule MuonTrap.Options.Conflicts do
        "the second drops standard output"},
       {:capture_stderr, :stderr_to_stdout, apart? and options.stderr_to_stdout,
        "one keeps the streams apart, the other puts them together"},
-      {:stdin, :input, given[:stdin] in [:pipe, :open] and options.input != nil,
+      {:stdin, :input, given[:stdin] in [:pipe, :open] and options[:input] != nil,
        "the input is all that there is to read"},
       {:stderr, :log_stderr, no_stderr? and options[:log_stderr] != nil,
        "the first drops what the second is to log"},

@@ -45,6 +45,7 @@ defmodule MuonTrap.Options.Type do
           | :restart_backoff
           | :pty
           | :node
+          | :active
           | {:integer, Range.t()}
           | {:function, arity()}
           | {:one_of, [atom()]}
@@ -171,6 +172,8 @@ defmodule MuonTrap.Options.Type do
   def cast(:restart_backoff, value), do: Backoff.cast(value)
   def cast(:pty, value), do: Pty.cast(value)
   def cast(:node, value) when is_atom(value), do: ok_if(value == nil or node?(value), value)
+  def cast(:active, value) when value in [true, false, :once], do: {:ok, value}
+  def cast(:active, value), do: cast({:integer, 1..0x7FFF_FFFF}, value)
 
   def cast({:integer, range}, value) when is_integer(value), do: ok_if(value in range, value)
   def cast({:function, arity}, value) when is_function(value, arity), do: {:ok, value}

@@ -150,9 +150,8 @@ defmodule MuonTrap.Remote.Owner do
     end
   end
 
-  defp write(owner, bytes, rest, {:ok, written}) do
-    tell_line(owner, {:room, written})
-    left = binary_part(bytes, written, byte_size(bytes) - written)
+  defp write(owner, bytes, rest, {:ok, left}) do
+    tell_line(owner, {:room, byte_size(bytes) - byte_size(left)})
     write(%{owner | input: if(left == "", do: rest, else: :queue.in_r(left, rest))})
   end
 

@@ -7,7 +7,7 @@
 //! messages travel. [`spawn`] and [`child`] are the two halves of starting a program, [`wait`],
 //! [`tree`] and [`pidfd`] are about ending everything it started, [`cgroup`] about the groups it
 //! runs in, [`activity`] about whether it is at work, [`served`] about what a dead
-//! shim leaves. [`clock`] counts the patience that one process has with another.
+//! shim leaves, [`processes`] about what all of them use. [`clock`] counts the patience that one process has with another.
 
 pub mod activity;
 pub mod cgroup;
@@ -20,6 +20,7 @@ pub mod lines;
 pub mod machine;
 pub mod pidfd;
 pub mod proc;
+pub mod processes;
 pub mod protocol;
 mod rights;
 pub mod served;

@@ -8,7 +8,8 @@
 //! and turns what happens into events of their machines. `helper` talks to the spawner. `library` is what the VM loads.
 //!
 //! Imports run one way: `watch` (what can be waited for) ← `pool` (shims that are ready), `output` ← `state` ← `command` ← `registry` ← `delivery` (what gets to
-//! owners) ← `reactor` ← `start` ← `nifs`.
+//! owners) ← `reactor` ← `start` ← `nifs`,
+//! beside which `observe` only looks.
 //!
 //! Who takes which lock: the state of a command comes first; under it the registry's, the pool's and the spawner's
 //! may be taken, which are leaves. Starting a spawner holds its lock for the milliseconds that takes: on a
@@ -28,6 +29,7 @@ mod helper;
 mod identity;
 mod library;
 mod nifs;
+mod observe;
 mod output;
 mod pool;
 mod reactor;

@@ -44,6 +44,10 @@ defmodule MuonTrap.Native do
     end
   end
 
+  @doc "The sums of `MuonTrap.Nif.totals/0`; an error if there is no library."
+  @spec totals() :: {:ok, %{atom() => non_neg_integer()}} | {:error, Error.t()}
+  def totals, do: guarded(&Nif.totals/0)
+
   @doc "Writes what there is room for to the program's input. Raises `MuonTrap.Error` if there is no library."
   @spec write(Nif.handle(), binary()) :: {:ok, non_neg_integer()} | {:error, :file.posix()}
   def write(handle, bytes) do

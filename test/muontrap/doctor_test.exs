@@ -28,6 +28,7 @@ defmodule MuonTrap.DoctorTest do
   """
 
   describe "here" do
+    @tag :cgroup
     test "nothing is missing where the other tests pass, and each finding is whole" do
       findings = Doctor.examine()
       assert Enum.map(findings, & &1.check) == Checks.names()
@@ -108,6 +109,7 @@ defmodule MuonTrap.DoctorTest do
       end
     end
 
+    @tag :cgroup
     test "a container with read-only cgroups is told what Docker needs" do
       wrapper = ["unshare", "--mount", "--cgroup", "--pid", "--fork", "--mount-proc"]
 

@@ -42,19 +42,22 @@ defmodule MuonTrap.Call do
     end
   end
 
-  # Steps that System.cmd/3 has as well fail as it fails.
+  # Steps that System.cmd/3 has as well.
   @as_system_cmd [:lookup, :exec, :chdir, :fork, :pipe]
 
   @doc """
-  Raises what became of a program that did not start, or whose helper died.
+  Raises what became of a program that did not start, or whose helper died: `:posix` raises as System.cmd/3 does what
+  it can raise too, `:error` raises the error itself.
 
-  Without the arguments, which System.cmd/3 leaves in the stack trace: they may hold a secret.
+  System.cmd/3 raises the bare errno. What failed comes along in the stack trace, where Elixir and Erlang look for it
+  when they format the error, see EEP 54. The arguments, which System.cmd/3 leaves there, do not: they may hold a
+  secret.
   """
-  @spec fail!(Error.t()) :: no_return()
-  def fail!(%Error{step: step, reason: reason}) when step in @as_system_cmd,
-    do: :erlang.error(reason)
+  @spec fail!(Error.t(), :posix | :error) :: no_return()
+  def fail!(%Error{step: step} = error, :posix) when step in @as_system_cmd,
+    do: :erlang.error(error.reason, :none, error_info: %{module: Error, cause: error})
 
-  def fail!(error), do: raise(error)
+  def fail!(error, _how), do: raise(error)
 
   @doc "How a terminal event ends the call: with an outcome, or with an error."
   @spec conclude(Command.t(), Command.terminal()) :: {:ok, map()} | {:error, Error.t()}

@@ -10,6 +10,8 @@ defmodule MuonTrap.Signal do
   (not of MIPS, Alpha, SPARC and PA-RISC).
   """
 
+  alias MuonTrap.Options.Words
+
   @names [
     sighup: 1,
     sigint: 2,
@@ -85,7 +87,7 @@ defmodule MuonTrap.Signal do
   def number!(signal) do
     case number(signal) do
       {:ok, number} -> number
-      :error -> raise ArgumentError, "expected #{expected()}, got: #{inspect(signal)}"
+      :error -> raise ArgumentError, "#{Words.expected(:signal, signal)}, got: #{inspect(signal)}"
     end
   end
 
@@ -105,6 +107,11 @@ defmodule MuonTrap.Signal do
   def name(number) when is_integer(number) and number in 1..@max, do: number
 
   @doc false
-  @spec expected() :: String.t()
-  def expected, do: "a signal name such as :sigterm or a number from 1 to #{@max}"
+  # The name that was meant by "SIGTERM", :term or the like.
+  @spec near(atom() | String.t()) :: name() | nil
+  def near(name) do
+    bare = name |> to_string() |> String.downcase() |> String.replace_prefix("sig", "")
+
+    Enum.find(Keyword.keys(@names ++ @aliases), &(Atom.to_string(&1) == "sig" <> bare))
+  end
 end

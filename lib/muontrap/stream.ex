@@ -54,7 +54,7 @@ defmodule MuonTrap.Stream do
 
     case Call.start(options, stderr, stderr != :tail) do
       {:ok, running} -> started(running, options, stderr, mode)
-      {:error, error} -> Call.fail!(error)
+      {:error, error} -> raise error
     end
   end
 
@@ -84,7 +84,7 @@ defmodule MuonTrap.Stream do
   defp next(%{over: :done} = state), do: {:halt, state}
 
   # Not in the step that found it out: `Stream.resource/3` would have the program stopped that has ended.
-  defp next(%{over: {:raise, error}}), do: Call.fail!(error)
+  defp next(%{over: {:raise, error}}), do: raise(error)
 
   defp next(%{owner: owner}) when owner != self() do
     raise ArgumentError,

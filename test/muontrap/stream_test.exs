@@ -8,7 +8,7 @@ defmodule MuonTrap.StreamTest do
 
   import ExUnit.CaptureIO
 
-  alias MuonTrap.{ExitError, Result, Trees}
+  alias MuonTrap.{Error, ExitError, Result, Trees}
 
   @patience_ms 60_000
 
@@ -146,7 +146,7 @@ defmodule MuonTrap.StreamTest do
 
     test "a program that is not there is an error of the enumeration" do
       stream = MuonTrap.stream!("no_such_program", [])
-      assert :enoent = catch_error(Stream.run(stream))
+      assert %Error{step: :lookup, reason: :enoent} = catch_error(Stream.run(stream))
     end
   end
 

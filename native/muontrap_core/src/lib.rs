@@ -14,6 +14,7 @@ pub mod cgroup;
 pub mod channel;
 pub mod child;
 pub mod clock;
+pub mod emulator;
 pub mod failure;
 pub mod identity;
 pub mod lines;

@@ -285,7 +285,7 @@ fn send_request(command: &Command, ask: Ask) -> nix::Result<()> {
     match ask {
         Ask::Sign => helper::ask_sign(spawner),
         Ask::Wake => helper::ask(spawner, &Request::Wake { shim }),
-        Ask::Kill => helper::ask(spawner, &Request::Kill { shim }),
+        Ask::Kill => helper::ask(spawner, &Request::Kill { shim, id: command.id }),
         Ask::Evict => helper::ask(spawner, &Request::Evict { shim }),
         Ask::Replace => {
             helper::kill_if_silent(spawner);

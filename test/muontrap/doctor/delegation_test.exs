@@ -87,6 +87,16 @@ defmodule MuonTrap.Doctor.DelegationTest do
     assert {:cgroup_create, :eacces, ^hint} = found["memory"]
   end
 
+  test "a directory that was given away without its cgroup.procs cannot be entered", %{
+    mount: mount
+  } do
+    group(mount, "", "cgroup.controllers": @all, "cgroup.subtree_control": @all)
+    group(mount, "a", "cgroup.controllers": @all)
+    writable? = &(&1 == Path.join(mount, "a"))
+    assert {:cgroup_join, :eacces, hint} = bases(v2(mount, "/a"), writable?)[nil]
+    assert hint =~ "cgroup.procs"
+  end
+
   test "a controller that is not handed down is named, with the file to write to", %{mount: mount} do
     group(mount, "", "cgroup.controllers": @all, "cgroup.subtree_control": "memory")
     group(mount, "a", "cgroup.controllers": "memory")

@@ -29,7 +29,8 @@ defmodule MuonTrap.MixProject do
 
   def application do
     [
-      extra_applications: [:logger],
+      # Started before this one, where there is one. Mix leaves it out before Elixir 1.15.
+      extra_applications: [:logger, telemetry: :optional],
       mod: {MuonTrap.Application, []}
     ]
   end

@@ -25,7 +25,7 @@ defmodule MuonTrap do
   All but the last can have their program on another node, with `:node`.
   """
 
-  alias MuonTrap.{Collect, Defaults, Nif, Options, Result, Session}
+  alias MuonTrap.{Collect, Defaults, Doctor, Live, Nif, Options, Result, Session}
   alias MuonTrap.Daemon.Waiting
   alias MuonTrap.Options.Words
 
@@ -376,6 +376,74 @@ defmodule MuonTrap do
       containment = if command.cgroup == [], do: :subreaper, else: :cgroup
       Map.merge(command, %{name: registered_name(command.owner), containment: containment})
     end
+  end
+
+  @doc """
+  Stops a command from outside: any process may, not its owner alone.
+
+  `command` is an entry of `list/0` or its `:id`. The program gets its `:stop_signal`, and after the command's
+  `:delay_to_sigkill` everything that is left gets SIGKILL. The calling process waits until the tree is gone: for as
+  long as that delay at the most, and some seconds more if there is something that cannot be killed. It is left no
+  message, and need not be the owner nor live on.
+
+  The owner goes on: `cmd/3` and `run/3` return the output so far and how the program ended (by the signal, or as it
+  pleased), a stream ends as if the program had ended by itself, a `MuonTrap.Daemon` ends as when its program does, so
+  that its supervisor may start it again. To end a Daemon for good, ask its supervisor.
+
+  Returns `:ok`, or `{:error, :esrch}` if there is no such command or its tree is gone already.
+
+  ## Examples
+
+      iex> task = Task.async(fn -> MuonTrap.run("sleep", ["1000"]) end)
+      iex> find = fn find -> Enum.find(MuonTrap.list(), &(&1.owner == task.pid && &1.os_pid)) || find.(find) end
+      iex> MuonTrap.stop(find.(find))
+      :ok
+      iex> Task.await(task).status
+      {:signaled, :sigterm}
+  """
+  @spec stop(%{:id => pos_integer(), optional(atom()) => term()} | pos_integer()) ::
+          :ok | {:error, :esrch}
+  def stop(command), do: command |> id() |> Live.stop()
+
+  @doc """
+  Sends the program of a command a signal from outside: any process may, not its owner alone.
+
+  `command` is an entry of `list/0` or its `:id`, `signal` a name or number, see `MuonTrap.Signal`. It goes to the
+  program itself, not to what that has started. Does not block. The owner hears of it only by what the program does.
+
+  ## Errors
+
+    * `{:error, :esrch}` - there is no such command, or its program does not run (any more, or yet)
+    * `{:error, :eperm}` - it runs as another user, whom the VM may not signal
+    * `ArgumentError` - what is no signal
+  """
+  @spec signal(
+          %{:id => pos_integer(), optional(atom()) => term()} | pos_integer(),
+          MuonTrap.Signal.t()
+        ) :: :ok | {:error, :file.posix()}
+  def signal(command, signal),
+    do: command |> id() |> Nif.signal_by_id(MuonTrap.Signal.number!(signal))
+
+  defp id(%{id: id}), do: id(id)
+  defp id(id) when is_integer(id) and id > 0, do: id
+
+  defp id(other) do
+    raise ArgumentError,
+          "expected an entry of MuonTrap.list/0 or its :id, got: #{inspect(other)}"
+  end
+
+  @doc """
+  Prints what this machine, user and installation offer to muontrap, what they lack, and what mends that.
+
+  Returns the worst status: `:ok`, `:degraded` or `:missing`, see `MuonTrap.Doctor`, which also returns it as data.
+  Works without Mix, without the application having started, and without the native library:
+  `bin/my_app eval "MuonTrap.doctor()"`. Blocks for some hundredths of a second.
+  """
+  @spec doctor() :: Doctor.status()
+  def doctor do
+    findings = Doctor.examine()
+    IO.write(Doctor.text(findings))
+    Doctor.overall(findings)
   end
 
   defp registered_name(pid) do

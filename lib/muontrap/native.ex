@@ -47,6 +47,10 @@ defmodule MuonTrap.Native do
     end
   end
 
+  @doc "The sums of `MuonTrap.Nif.totals/0`; an error if there is no library."
+  @spec totals() :: {:ok, %{atom() => non_neg_integer()}} | {:error, Error.t()}
+  def totals, do: guarded(&Nif.totals/0)
+
   @doc """
   Writes a piece of these bytes to the program's input, as far as there is room for it, and returns the others.
   Raises `MuonTrap.Error` if there is no library.

@@ -5,7 +5,9 @@ defmodule MuonTrap.Telemetry do
   @moduledoc """
   The events that muontrap sends to the [`telemetry`](https://hex.pm/packages/telemetry) library.
 
-  muontrap does not depend on it: an application that has the library gets the events, without any configuration.
+  muontrap does not depend on that library, and without it emits nothing. Where the library is there, its application is
+  started before muontrap's (from Elixir 1.15 on; before, list both in the order that you want). As long as it is loaded
+  and not started, nothing is emitted.
 
       :telemetry.attach("log", [:muontrap, :command, :stop], fn _event, measurements, metadata, _config ->
         us = System.convert_time_unit(measurements.duration, :native, :microsecond)
@@ -69,11 +71,77 @@ defmodule MuonTrap.Telemetry do
   Metadata in addition:
 
     * `:survivors`, `:leftovers` - as in `MuonTrap.Result`
+
+  ### `[:muontrap, :commands]`
+
+  All commands of this VM at one moment, by `measure/0`. No metadata. Measurements:
+
+    * `:live` - commands that are not over; `:stopping`, `:orphaned` - how many of these are, see `MuonTrap.list/0`
+    * `:helpers` - helper processes at work, one for each command whose tree is not gone; `:ready_helpers` - those
+      that wait for a command
+    * `:descriptors` - what commands and helpers take of the VM's open files
+    * `:output_bytes` - what was read of all commands since the library was loaded, those that are over included
+    * `:unacknowledged_bytes` - output that owners have and not yet acknowledged
+
+  ## Metrics
+
+  For [`telemetry_metrics`](https://hex.pm/packages/telemetry_metrics) and its reporters:
+
+      def metrics do
+        import Telemetry.Metrics
+
+        [
+          counter("muontrap.command.start.system_time", tags: [:command]),
+          distribution("muontrap.command.stop.duration", tags: [:command], unit: {:native, :millisecond}),
+          counter("muontrap.command.stop.duration", tags: [:command, :exit_status]),
+          sum("muontrap.command.stop.stdout_bytes", tags: [:command], unit: :byte),
+          sum("muontrap.command.stop.user_us", tags: [:command], unit: :microsecond),
+          last_value("muontrap.command.stop.max_rss_bytes", tags: [:command], unit: {:byte, :megabyte}),
+          counter("muontrap.command.exception.duration", tags: [:command]),
+          sum("muontrap.command.leftover.survivors", tags: [:command]),
+          last_value("muontrap.commands.live"),
+          last_value("muontrap.commands.stopping"),
+          last_value("muontrap.commands.helpers"),
+          last_value("muontrap.commands.descriptors"),
+          last_value("muontrap.commands.output_bytes", unit: :byte),
+          last_value("muontrap.commands.unacknowledged_bytes", unit: :byte)
+        ]
+      end
+
+  The last six need somebody who measures, as [`telemetry_poller`](https://hex.pm/packages/telemetry_poller) does:
+
+      {:telemetry_poller, measurements: [{MuonTrap.Telemetry, :measure, []}], period: 10_000}
   """
 
-  alias MuonTrap.{Command, Error, Nif}
+  alias MuonTrap.{Command, Error, Native, Nif}
 
   require Logger
+
+  @doc """
+  Emits `[:muontrap, :commands]`: how many commands, helpers, descriptors and bytes there are.
+
+  For pollers. Does not block a scheduler, and takes about a microsecond for each command. Without the `telemetry`
+  library, and without muontrap's native one, it does nothing.
+  """
+  @spec measure() :: :ok
+  def measure do
+    with true <- heard?(), {:ok, totals} <- Native.totals() do
+      {measurements, renamed} =
+        Map.split(totals, [
+          :stopping,
+          :orphaned,
+          :descriptors,
+          :output_bytes,
+          :unacknowledged_bytes
+        ])
+
+      %{commands: live, at_work: helpers, ready: ready} = renamed
+      more = %{live: live, helpers: helpers, ready_helpers: ready}
+      emit([:muontrap, :commands], Map.merge(measurements, more), %{})
+    end
+
+    :ok
+  end
 
   @doc false
   @spec start(Command.t()) :: :ok
@@ -138,7 +206,14 @@ defmodule MuonTrap.Telemetry do
   end
 
   # Only loaded code can have handlers: attaching one loads it. So this is never too early, and needs no cache.
-  defp heard?, do: function_exported?(:telemetry, :execute, 3)
+  defp heard?, do: function_exported?(:telemetry, :execute, 3) and started?()
+
+  # Before 1.4 the library warns of each event as long as its application does not run. Looked up in a table: a call
+  # of the application controller has no answer while the VM shuts down.
+  defp started? do
+    :application_controller.get_master(:telemetry) != :undefined or
+      Application.spec(:telemetry, :vsn) == nil
+  end
 
   defp metadata(command) do
     metadata = %{
@@ -156,9 +231,12 @@ defmodule MuonTrap.Telemetry do
     %{duration: now - command.since, monotonic_time: now}
   end
 
+  defp execute(event, measurements, metadata),
+    do: emit([:muontrap, :command, event], measurements, metadata)
+
   # The library catches what handlers raise. Should something else come from there, the command matters more.
-  defp execute(event, measurements, metadata) do
-    apply(:telemetry, :execute, [[:muontrap, :command, event], measurements, metadata])
+  defp emit(event, measurements, metadata) do
+    apply(:telemetry, :execute, [event, measurements, metadata])
   catch
     kind, reason ->
       Logger.error([

@@ -19,4 +19,5 @@ rustler::atoms! {
     nice, rlimits, oom_score_adj, no_new_privs, settings, path, version, key, file,
     value, announce, pty, rows, cols,
     logger, log, bytes,
+    commands, at_work, ready, descriptors, output_bytes, pidfd, subreaper,
 }

@@ -106,12 +106,21 @@ impl State {
         control.is_some_and(|control| channel::has_unread(control.as_fd()))
     }
 
+    /// How much output was read.
+    pub(crate) fn output_bytes(&self) -> u64 {
+        Channel::BOTH.into_iter().map(|channel| self.machine.bytes(channel)).sum()
+    }
+
+    /// How many descriptors it takes in this process.
+    pub(crate) fn descriptor_count(&self) -> usize {
+        let all = [Source::Control, Source::Stdout, Source::Stderr, Source::Stdin];
+        let streams = all.into_iter().filter(|&source| self.descriptor(source).is_some()).count();
+        streams + usize::from(self.pidfd.is_some())
+    }
+
     /// How far the output has come.
     pub(crate) fn taken(&self) -> Taken {
-        Taken {
-            bytes: Channel::BOTH.into_iter().map(|channel| self.machine.bytes(channel)).sum(),
-            unread: self.outputs.iter().any(Output::has_unread),
-        }
+        Taken { bytes: self.output_bytes(), unread: self.outputs.iter().any(Output::has_unread) }
     }
 
     /// The owner's reference in another environment.

@@ -108,6 +108,11 @@ impl Machine {
         }
     }
 
+    /// How long the program has after an order to stop, unless that says otherwise.
+    pub fn grace(&self) -> Duration {
+        self.grace
+    }
+
     /// Something happened.
     pub fn hear(&mut self, event: Event) -> Vec<Effect> {
         match event {

@@ -18,14 +18,15 @@ defmodule MuonTrap do
   | fail unless the status is 0 | `cmd!/3`, `run!/3` | the output, or the result |
   | replace `System.shell/2` | `shell/2` | output and exit status |
   | handle output as it comes | `stream!/3`, `stream/3` | a lazy enumerable |
-  | join programs to a pipeline | `pipe!/4`, `pipe/4` | a lazy enumerable |
+  | filter an enumerable by programs | `pipe!/4`, `pipe/4` | a lazy enumerable |
+  | join programs in the kernel | `pipeline/2`, `pipeline!/2` | a `MuonTrap.Result` |
   | talk to a program | `open/3` | a `MuonTrap.Session` |
   | keep a program running | `MuonTrap.Daemon` | a child of your supervisor |
 
-  All but the last can have their program on another node, with `:node`.
+  The calls can have their program on another node, with `:node`, except for sessions and pipelines.
   """
 
-  alias MuonTrap.{Collect, Defaults, Doctor, Live, Nif, Options, Result, Session}
+  alias MuonTrap.{Collect, Defaults, Doctor, Live, Nif, Options, Pipeline, Result, Session}
   alias MuonTrap.Daemon.Waiting
   alias MuonTrap.Options.Words
 
@@ -37,7 +38,9 @@ defmodule MuonTrap do
   process, and leaves its mailbox empty of messages of its own.
 
   Returns `{output, exit_status}`. The output is what `:into` made of it. The status is the exit code, or 128 and the
-  number of the signal that ended the program (137 for SIGKILL), or `:timeout`.
+  number of the signal that ended the program (137 for SIGKILL), or the bound
+  that it was stopped by, the first that it reached: `:timeout`, `:idle_timeout` or `:max_output`. Output that
+  `:max_output` has cut off is no failure; `run/3` says so in its result.
 
   If the calling process ends first, the program gets `:stop_signal`, and after `:delay_to_sigkill` everything that is
   left gets SIGKILL. If the program ends first, the background processes that it leaves may pass on the output that
@@ -75,13 +78,17 @@ defmodule MuonTrap do
       iex> MuonTrap.cmd("sleep", ["1000"], timeout: 50)
       {"", :timeout}
 
+      iex> MuonTrap.cmd("yes", [], max_output: {4, :stop})
+      {"y\\ny\\n", :max_output}
+
       iex> MuonTrap.cmd("tr", ["a-z", "A-Z"], input: "hello")
       {"HELLO", 0}
   """
-  @spec cmd(binary(), [binary()], keyword() | map()) :: {Collectable.t(), 0..255 | :timeout}
+  @spec cmd(binary(), [binary()], keyword() | map()) ::
+          {Collectable.t(), 0..255 | Result.bound()}
   def cmd(command, args, opts \\ []) do
     result = Collect.run(Options.validate!(:cmd, command, args, opts), :posix)
-    {result.output, if(result.timed_out, do: :timeout, else: result.exit_status)}
+    {result.output, result.stopped_by || result.exit_status}
   end
 
   @doc """
@@ -130,7 +137,8 @@ defmodule MuonTrap do
 
   Those of `cmd/3`, and
 
-    * `MuonTrap.ExitError` - the program exited with another status than 0, a signal ended it, or `:timeout` was over
+    * `MuonTrap.ExitError` - the program exited with another status than 0, a signal ended it, or a bound stopped it:
+      `:timeout`, `:idle_timeout`, `:max_output`
 
   ## Examples
 
@@ -177,7 +185,7 @@ defmodule MuonTrap do
       iex> MuonTrap.shell(~S(echo "$WHO"), env: [{"WHO", "$(reboot)"}])
       {"$(reboot)\\n", 0}
   """
-  @spec shell(binary(), keyword() | map()) :: {Collectable.t(), 0..255 | :timeout}
+  @spec shell(binary(), keyword() | map()) :: {Collectable.t(), 0..255 | Result.bound()}
   def shell(line, opts \\ []),
     do: cmd("/bin/sh", ["-c", line], Enum.reject(opts, &match?({:close_stdin, _}, &1)))
 
@@ -196,7 +204,7 @@ defmodule MuonTrap do
 
     * `ArgumentError` - a mistake in the call; at once
     * `MuonTrap.Error` - the program could not be started, as by `run/3`; when it is enumerated
-    * `MuonTrap.ExitError` - the program exited with another status than 0, a signal ended it, or `:timeout` was over;
+    * `MuonTrap.ExitError` - the program exited with another status than 0, a signal ended it, or a bound stopped it;
       after the last element
 
   ## Examples
@@ -330,6 +338,74 @@ defmodule MuonTrap do
           {:ok, Session.t()} | {:error, MuonTrap.Error.t()}
   def open(command, args, opts \\ []),
     do: Session.open(Options.validate!(:session, command, args, opts))
+
+  @doc """
+  Runs programs whose output and input are joined, as `a | b | c` in a shell, and returns one result for all.
+
+  `programs` is a list of `{command, args}` or `{command, args, options}`. What one writes goes to the next by a pipe of
+  the kernel and never through the VM; `:input` goes to the first, and what the last writes is the `:output` of the
+  `MuonTrap.Result`. In `:programs` there it has the result of each, which tells how that ended by itself, with its own
+  `:usage`. Its `:status` and `:exit_status` are those of the last program that failed, see `:pipefail`.
+
+  Blocks until all have ended, as a shell does: one whose reader ends early gets SIGPIPE when it writes, and one that
+  never writes goes on until `:timeout`. What holds for `run/3` holds for each program: nothing of any is left when this
+  returns, and when the calling process or the VM ends, or a bound is reached, all of them are stopped. If one cannot be
+  started the others are stopped as well.
+
+  What a program leaves in the background has `:linger` to end. That cannot know what is on its way in a pipe between
+  programs.
+
+  ## Options
+
+  For all of it, `:into`, `:lines`, `:input`, `:stdin`, `:timeout`, `:idle_timeout`, `:max_output`, `:capture_stderr`
+  and `:pipefail`. For one program alone, in its own options, `:arg0`, `:cgroup_path` and `:stderr_to_stdout`, which
+  sends it to the next program. All others may be given for each program, or as what holds for each that does not say
+  something else; variables of both `:env` are set. A `:cgroup_base` gives each program a group of its own.
+
+  #{Options.docs(:pipeline)}
+  ## Errors
+
+    * `ArgumentError` - a program or option that makes no sense
+    * `MuonTrap.Error` - a program that cannot be started, with its name as the subject; or a helper was killed
+
+  ## Examples
+
+      iex> MuonTrap.pipeline([{"printf", ["b\\na\\n"]}, {"sort", []}]).output
+      "a\nb\n"
+
+      iex> result = MuonTrap.pipeline([{"yes", []}, {"head", ["-n1"]}])
+      iex> {result.status, Enum.map(result.programs, & &1.status)}
+      {{:exited, 0}, [{:signaled, :sigpipe}, {:exited, 0}]}
+
+      iex> MuonTrap.pipeline([{"sh", ["-c", "exit 3"]}, {"cat", []}]).status
+      {:exited, 3}
+  """
+  @spec pipeline([Pipeline.program()], keyword() | map()) :: Result.t()
+  def pipeline(programs, opts \\ []), do: programs |> Pipeline.validate!(opts) |> Pipeline.run()
+
+  @doc """
+  Runs programs as `pipeline/2` does, and raises unless the status is `{:exited, 0}`.
+
+  Standard error of each is passed on to that of the VM, or captured with `:capture_stderr`. What is raised names the
+  program that failed, with the end of what that said.
+
+  ## Options
+
+  Those of `pipeline/2`.
+
+  ## Errors
+
+  Those of `pipeline/2`, and
+
+    * `MuonTrap.ExitError` - a program that failed, or a bound that they were stopped by
+
+  ## Examples
+
+      iex> MuonTrap.pipeline!([{"echo", ["hello"]}, {"tr", ["a-z", "A-Z"]}]).output
+      "HELLO\n"
+  """
+  @spec pipeline!([Pipeline.program()], keyword() | map()) :: Result.t()
+  def pipeline!(programs, opts \\ []), do: programs |> Pipeline.validate!(opts) |> Pipeline.run!()
 
   @doc """
   Returns the absolute path of the program `muontrap`, which contains one command without this library.

@@ -8,7 +8,7 @@ defmodule MuonTrap.Call do
 
   require Logger
 
-  alias MuonTrap.{Command, Error, Options, Result, StderrTail}
+  alias MuonTrap.{Bounds, Command, Error, Options, Result, StderrTail}
 
   # As long as any.
   @line_max_bytes 0x7FFF_FFFF
@@ -27,19 +27,24 @@ defmodule MuonTrap.Call do
 
   @doc """
   Starts the program of a checked call. `stderr_lines?`: with `:lines` standard error comes in lines as well. `more` is
-  that of `MuonTrap.Command.start/3`.
+  that of `MuonTrap.Command.start/3`, and what is joined to other commands: `stdin: handle` of the one before it,
+  `stdout: :held`.
   """
   @spec start(Options.t(), stderr(), boolean(), keyword()) ::
           {:ok, Command.t()} | {:error, Error.t()}
   def start(options, stderr, stderr_lines?, more \\ []) do
-    lines = if options.lines, do: lines(options)
+    lines = lines(options)
     lines_of_stderr = if stderr_lines?, do: lines
-    Command.start(options, stdio(options, stderr), [lines: {lines, lines_of_stderr}] ++ more)
+    {stdin, stdout, third} = stdio(options, stderr)
+    {joined, more} = Keyword.split(more, [:stdin, :stdout])
+    stdio = {joined[:stdin] || stdin, joined[:stdout] || stdout, third}
+    Command.start(options, stdio, [lines: {lines, lines_of_stderr}] ++ more)
   end
 
+  defp lines(%{lines: nil}), do: nil
   # A terminal makes \r\n of each \n.
   defp lines(%{pty: %{}}), do: {:bytes, @line_max_bytes}
-  defp lines(_options), do: :raw
+  defp lines(options), do: Bounds.lines(options)
 
   defp stdio(%{use_stdio: false}, _stderr), do: {:inherit, :inherit, :inherit}
 
@@ -103,15 +108,23 @@ defmodule MuonTrap.Call do
   end
 
   @doc "All that is known of the end. `output` and `stderr` are what was collected."
-  @spec result(Command.t(), map(), boolean(), Collectable.t() | nil, binary() | nil) :: Result.t()
-  def result(running, outcome, timed_out?, output, stderr) do
+  @spec result(
+          Command.t(),
+          map(),
+          %{stopped_by: Result.bound() | nil, truncated: boolean()},
+          Collectable.t() | nil,
+          binary() | nil
+        ) :: Result.t()
+  def result(running, outcome, bounds, output, stderr) do
     %Result{
-      status: if(timed_out?, do: :timeout, else: Command.status(outcome)),
+      status: bounds.stopped_by || Command.status(outcome),
       exit_status: Command.exit_status(outcome.status),
       output: output,
       stderr: stderr,
       os_pid: outcome.os_pid,
-      timed_out: timed_out?,
+      timed_out: bounds.stopped_by == :timeout,
+      stopped_by: bounds.stopped_by,
+      truncated: bounds.truncated,
       oom_killed: outcome.oom_killed,
       survivors: outcome.survivors,
       leftovers: Enum.map(outcome.leftovers, &Command.error/1),
@@ -129,9 +142,4 @@ defmodule MuonTrap.Call do
     stderr = StderrTail.text(tail)
     %MuonTrap.ExitError{command: running.program, result: result, stderr: stderr}
   end
-
-  @doc "The point in monotonic milliseconds at which the time of a call is over."
-  @spec deadline(timeout()) :: integer() | :infinity
-  def deadline(:infinity), do: :infinity
-  def deadline(timeout_ms), do: System.monotonic_time(:millisecond) + timeout_ms
 end

@@ -7,7 +7,7 @@ defmodule MuonTrap.Collect do
 
   import MuonTrap.Command, only: [is_terminal: 1]
 
-  alias MuonTrap.{Call, Command, Input, Options, Result, StderrTail}
+  alias MuonTrap.{Bounds, Call, Command, Input, Options, Result, StderrTail}
 
   @doc "Runs a checked call. `how` it fails if it cannot be started, see `MuonTrap.Call.fail!/2`."
   @spec run(Options.t(), :posix | :error) :: Result.t()
@@ -46,12 +46,12 @@ defmodule MuonTrap.Collect do
       # Standard error as iodata, if it is collected apart; its end, if that is kept.
       errors: if(stderr == :tail, do: "", else: []),
       input: Input.new(options.input, running),
-      timed_out: false
+      bounds: Bounds.new(options, fn -> Command.stop(running) end)
     }
 
     try do
       state = %{state | input: Input.write(state.input, running.handle)}
-      loop(running, Call.deadline(options.timeout), state)
+      loop(running, state)
     catch
       kind, reason ->
         stacktrace = __STACKTRACE__
@@ -71,8 +71,7 @@ defmodule MuonTrap.Collect do
         output = state.into.(state.acc, :done)
         apart = if state.stderr == :apart, do: errors
 
-        {running, Call.result(running, outcome, state.timed_out, output, apart),
-         tail(state, errors)}
+        {running, Call.result(running, outcome, state.bounds, output, apart), tail(state, errors)}
 
       {:error, error} ->
         state.into.(state.acc, :halt)
@@ -83,23 +82,22 @@ defmodule MuonTrap.Collect do
   defp tail(%{stderr: :tail}, errors), do: errors
   defp tail(_state, errors), do: StderrTail.keep("", errors)
 
-  defp loop(running, deadline, state) do
-    case Command.next(running, deadline) do
+  defp loop(running, %{bounds: bounds} = state) do
+    case Command.next(running, bounds.deadline, bounds.idle_at) do
       {{stream, bytes}, running} when stream in [:stdout, :stderr] and is_binary(bytes) ->
-        loop(running, deadline, put(state, stream, bytes))
+        loop(running, waits(put(state, stream, bytes)))
 
-      {{stream, lines, _bytes}, running} when stream in [:stdout, :stderr] ->
-        loop(running, deadline, put_lines(state, lines))
+      {{stream, lines, bytes}, running} when stream in [:stdout, :stderr] ->
+        loop(running, waits(put_lines(state, lines, bytes)))
 
       {:writable, running} ->
-        loop(running, deadline, %{state | input: Input.write(state.input, running.handle)})
+        loop(running, %{state | input: Input.write(state.input, running.handle)})
 
       {{:input, event}, running} ->
-        loop(running, deadline, %{state | input: Input.take(state.input, event, running.handle)})
+        loop(running, %{state | input: Input.take(state.input, event, running.handle)})
 
-      {:timeout, running} ->
-        Command.stop(running)
-        loop(running, :infinity, %{state | timed_out: true})
+      {bound, running} when bound in [:timeout, :idle_timeout] ->
+        loop(running, %{state | bounds: Bounds.reached(bounds, bound)})
 
       # This process pulls the input of a command that does not want any more of it.
       {:interrupted, _running} ->
@@ -112,15 +110,29 @@ defmodule MuonTrap.Collect do
     end
   end
 
-  defp put(%{stderr: :apart} = state, :stderr, bytes),
-    do: %{state | errors: [state.errors | bytes]}
+  # The time of whoever takes the output is not the program's.
+  defp waits(state), do: %{state | bounds: Bounds.waits(state.bounds)}
 
+  # What is passed on is nobody's to keep, and not counted.
   defp put(%{stderr: :tail} = state, :stderr, bytes),
     do: %{state | errors: StderrTail.pass_on(state.errors, bytes)}
 
-  defp put(state, _stream, bytes),
+  defp put(state, stream, bytes) do
+    {bytes, bounds} = Bounds.keep(state.bounds, bytes)
+    collect(%{state | bounds: bounds}, stream, bytes)
+  end
+
+  defp collect(state, _stream, ""), do: state
+
+  defp collect(%{stderr: :apart} = state, :stderr, bytes),
+    do: %{state | errors: [state.errors | bytes]}
+
+  defp collect(state, _stream, bytes),
     do: %{state | acc: state.into.(state.acc, {:cont, bytes})}
 
-  defp put_lines(state, lines),
-    do: %{state | acc: Enum.reduce(lines, state.acc, &state.into.(&2, {:cont, &1}))}
+  defp put_lines(state, lines, bytes) do
+    {lines, bounds} = Bounds.keep_lines(state.bounds, lines, bytes)
+    acc = Enum.reduce(lines, state.acc, &state.into.(&2, {:cont, &1}))
+    %{state | acc: acc, bounds: bounds}
+  end
 end

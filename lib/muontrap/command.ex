@@ -59,6 +59,8 @@ defmodule MuonTrap.Command do
   defguard is_terminal(event)
            when is_tuple(event) and elem(event, 0) in [:ended, :failed, :lost]
 
+  defguard is_output(event) when is_tuple(event) and elem(event, 0) in [:stdout, :stderr]
+
   @doc """
   Starts a command for the calling process, on the node of its options if they have one. `stdio` is what becomes of
   its three streams; with a terminal, which is all three, what its standard output is and whether somebody types.
@@ -67,7 +69,7 @@ defmodule MuonTrap.Command do
     * `:announce` - whether the event `:started` is wanted, before any other
     * `:env` - variables in addition
     * `:lines` - what standard output and standard error come as: `nil` for the bytes, `:raw` for lines that a
-      newline ends, `{:bytes, max}` for those and no longer than that, or the longest line of a text in bytes. Lines come with the size of their chunk, which is what
+      newline ends, `{:raw, kept}` for those and no more kept of one while it has no end, `{:bytes, max}` for those and no longer than that, or the longest line of a text in bytes. Lines come with the size of their chunk, which is what
       is to be acknowledged. They share it, and keep all of it alive.
   """
   @spec start(MuonTrap.Options.t(), tuple(), keyword()) :: {:ok, t()} | {:error, Error.t()}
@@ -127,7 +129,7 @@ defmodule MuonTrap.Command do
       env: {base, Pty.env(options) ++ Keyword.get(more, :env, [])},
       cd: options.cd,
       stdio: stdio,
-      pty: options.pty,
+      pty: options[:pty],
       stop_signal: options.stop_signal,
       grace_ms: options.delay_to_sigkill,
       linger: options.linger,
@@ -150,12 +152,18 @@ defmodule MuonTrap.Command do
   Handles the event before and waits for the next, until a point in monotonic milliseconds or
   `:infinity`. With the terminal event nothing of the command is in the mailbox any more, nor will be.
 
-  `:interrupted` if the calling process pulls the input of another command, and that does not want any more.
+  `:interrupted` if the calling process pulls the input of another command, and that does not want any more. With
+  `idle_at`, `:idle_timeout` if there is no output until then.
   """
-  @spec next(t(), integer() | :infinity) :: {event() | :timeout | :interrupted, t()}
-  def next(command, deadline) do
+  @spec next(t(), integer() | :infinity, integer() | :infinity) ::
+          {event() | :timeout | :idle_timeout | :interrupted, t()}
+  def next(command, deadline, idle_at \\ :infinity) do
     # First: a program that always has something to say would never let it come to waiting.
-    if late?(command, deadline), do: {:timeout, command}, else: take(command, deadline)
+    cond do
+      late?(command, deadline) -> {:timeout, command}
+      silent?(command, idle_at) -> idle(command)
+      true -> take(command, deadline, idle_at)
+    end
   end
 
   defp late?(_command, :infinity), do: false
@@ -163,22 +171,39 @@ defmodule MuonTrap.Command do
   # The time of a program that has ended is not over, even if the VM was stopped meanwhile and hears of both now.
   defp late?(command, deadline), do: left(deadline) == 0 and not Handle.news?(command.handle)
 
-  # Not past the message that says so.
-  defp take(%{announced?: false} = command, deadline), do: await(command, deadline)
+  defp silent?(_command, :infinity), do: false
 
-  defp take(command, deadline) do
+  # The same for output that was written before.
+  defp silent?(command, idle_at), do: left(idle_at) == 0 and Handle.silent?(command.handle)
+
+  # It may have become a message by now.
+  defp idle(%{ref: ref} = command) do
+    receive do
+      {:muontrap, ^ref, event} when is_output(event) or is_terminal(event) ->
+        {event, took(command, event)}
+    after
+      0 -> {:idle_timeout, command}
+    end
+  end
+
+  # Not past the message that says so.
+  defp take(%{announced?: false} = command, deadline, idle_at),
+    do: await(command, deadline, idle_at)
+
+  defp take(command, deadline, idle_at) do
     case pull(command, command.unacknowledged) do
       nil ->
-        await(%{command | unacknowledged: 0}, deadline)
+        await(%{command | unacknowledged: 0}, deadline, idle_at)
 
       event ->
         {event, took(command, event)}
     end
   end
 
-  defp await(command, deadline), do: await(command, deadline, left(deadline))
+  defp await(command, deadline, idle_at),
+    do: await(command, deadline, idle_at, left(min(deadline, idle_at)))
 
-  defp await(%{ref: ref, interrupt: interrupt} = command, deadline, wait_ms) do
+  defp await(%{ref: ref, interrupt: interrupt} = command, deadline, idle_at, wait_ms) do
     receive do
       {:muontrap, ^ref, event} ->
         if is_terminal(event), do: Handle.close(command.handle)
@@ -190,7 +215,11 @@ defmodule MuonTrap.Command do
         {:interrupted, command}
     after
       wait_ms ->
-        if late?(command, deadline), do: {:timeout, command}, else: await(command, deadline, 1)
+        cond do
+          late?(command, deadline) -> {:timeout, command}
+          silent?(command, idle_at) -> idle(command)
+          true -> await(command, deadline, idle_at, 1)
+        end
     end
   end
 
@@ -211,13 +240,15 @@ defmodule MuonTrap.Command do
     event
   end
 
-  defp took(command, {stream, bytes}) when stream in [:stdout, :stderr],
+  @doc "The command once the owner has this event of it, which is acknowledged with the next."
+  @spec took(t(), event()) :: t()
+  def took(command, {stream, bytes}) when stream in [:stdout, :stderr],
     do: %{command | unacknowledged: byte_size(bytes)}
 
-  defp took(command, {stream, _lines, bytes}) when stream in [:stdout, :stderr],
+  def took(command, {stream, _lines, bytes}) when stream in [:stdout, :stderr],
     do: %{command | unacknowledged: bytes}
 
-  defp took(command, _event), do: %{command | unacknowledged: 0}
+  def took(command, _event), do: %{command | unacknowledged: 0}
 
   defp left(:infinity), do: :infinity
   defp left(deadline), do: max(deadline - System.monotonic_time(:millisecond), 0)
@@ -226,12 +257,30 @@ defmodule MuonTrap.Command do
   @spec stop(t()) :: :ok
   def stop(command), do: Handle.stop(command.handle, command.grace_ms)
 
-  @doc "Stops the program and waits for the end of its tree; what it still writes is dropped."
-  @spec abort(t()) :: terminal()
+  @doc """
+  Stops the program and waits for the end of its tree; what it still writes is dropped. `nil` if the owner has had the
+  terminal event already.
+  """
+  @spec abort(t()) :: terminal() | nil
   def abort(command) do
     stop(command)
     # The caller may not know how much it had not acknowledged; more than all of it does no harm.
-    drop(%{command | unacknowledged: 0x7FFF_FFFF, interrupt: nil})
+    command = %{command | unacknowledged: 0x7FFF_FFFF, interrupt: nil}
+    if Handle.closed?(command.handle), do: drop_messages(command), else: drop(command)
+  end
+
+  # Nothing comes any more that is not there yet.
+  defp drop_messages(%{ref: ref} = command) do
+    receive do
+      {:muontrap, ^ref, event} when is_terminal(event) ->
+        report(command, event)
+        event
+
+      {:muontrap, ^ref, _event} ->
+        drop_messages(command)
+    after
+      0 -> nil
+    end
   end
 
   defp drop(command) do

@@ -42,6 +42,8 @@ defmodule MuonTrap.ExitError do
   end
 
   defp how(%{status: :timeout}), do: "did not end in time and was stopped"
+  defp how(%{status: :idle_timeout}), do: "wrote nothing for too long and was stopped"
+  defp how(%{status: :max_output}), do: "wrote more than it may and was stopped"
   defp how(%{status: {:exited, code}}), do: "exited with status #{code}"
   defp how(%{status: {:signaled, _}, oom_killed: true}), do: "ran out of memory and was killed"
 

@@ -48,6 +48,22 @@ defmodule MuonTrap.Handle do
   def news?(%Remote{} = remote), do: Remote.news?(remote)
   def news?(handle), do: Nif.news?(handle)
 
+  @doc "Whether neither output nor the end of the command is about to come, as far as is known here."
+  @spec silent?(t()) :: boolean()
+  def silent?(%Remote{} = remote), do: Remote.silent?(remote)
+  def silent?(handle), do: Nif.silent?(handle)
+
+  @doc "Lets the command that reads its output read to the end, and tells whether that still reads."
+  @spec release(t()) :: boolean()
+  # Nothing on another node is joined.
+  def release(%Remote{}), do: false
+  def release(handle), do: Nif.release(handle)
+
+  @doc "Whether the owner has had the terminal event."
+  @spec closed?(t()) :: boolean()
+  def closed?(%Remote{} = remote), do: Remote.closed?(remote)
+  def closed?(handle), do: Nif.closed?(handle)
+
   @doc "The owner has the terminal event."
   @spec close(t()) :: :ok
   def close(%Remote{} = remote), do: Remote.close(remote)

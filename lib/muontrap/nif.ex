@@ -88,6 +88,15 @@ defmodule MuonTrap.Nif do
   @spec news?(handle()) :: boolean()
   def news?(_handle), do: :erlang.nif_error(:not_loaded)
 
+  @spec silent?(handle()) :: boolean()
+  def silent?(_handle), do: :erlang.nif_error(:not_loaded)
+
+  @spec release(handle()) :: boolean()
+  def release(_handle), do: :erlang.nif_error(:not_loaded)
+
+  @spec closed?(handle()) :: boolean()
+  def closed?(_handle), do: :erlang.nif_error(:not_loaded)
+
   @spec info(handle()) :: map()
   def info(_handle), do: :erlang.nif_error(:not_loaded)
 

@@ -54,9 +54,9 @@ defmodule MuonTrap.Pty do
 
   @doc "The variables that a program gets, with the name of its terminal among them."
   @spec env(MuonTrap.Options.t()) :: [{String.t(), String.t() | nil}]
-  def env(%{pty: nil, env: env}), do: env
   def env(%{pty: %{term: nil}, env: env}), do: List.keystore(env, "TERM", 0, term(env))
   def env(%{pty: %{term: term}, env: env}), do: List.keystore(env, "TERM", 0, {"TERM", term})
+  def env(%{env: env}), do: env
 
   # That of the VM, if it has one, is about another terminal.
   defp term(env), do: List.keyfind(env, "TERM", 0, {"TERM", @term})

@@ -139,6 +139,17 @@ defmodule MuonTrap.Remote do
   @spec close_stdin(t()) :: :ok
   def close_stdin(remote), do: tell(remote, :close_stdin)
 
+  @doc "Whether no event is in the mailbox of the calling process."
+  @spec silent?(t()) :: boolean()
+  def silent?(%{ref: ref}) do
+    {:messages, messages} = Process.info(self(), :messages)
+    not Enum.any?(messages, &match?({:muontrap, ^ref, _event}, &1))
+  end
+
+  @doc "Whether the caller has had the terminal event."
+  @spec closed?(t()) :: boolean()
+  def closed?(%{ref: ref}), do: Process.get({__MODULE__, ref}) == nil
+
   @doc "Whether the terminal event is in the mailbox of the calling process."
   @spec news?(t()) :: boolean()
   def news?(%{ref: ref}) do

@@ -18,7 +18,7 @@ defmodule MuonTrap.Stream do
 
   import MuonTrap.Command, only: [is_terminal: 1]
 
-  alias MuonTrap.{Call, Command, Input, Options, StderrTail}
+  alias MuonTrap.{Bounds, Call, Command, Commands, Input, Nif, Options, StderrTail}
 
   @enforce_keys [:options, :mode]
   defstruct [:options, :mode]
@@ -47,39 +47,87 @@ defmodule MuonTrap.Stream do
 
   @doc false
   @spec resource(t()) :: Enumerable.t()
-  def resource(stream), do: Stream.resource(fn -> start(stream) end, &next/1, &stop/1)
+  def resource(stream), do: Stream.resource(fn -> start(stream) end, &wanted/1, &stop/1)
 
-  defp start(%{options: options, mode: mode}) do
+  # The programs that are started for an enumeration: those whose output nobody but the next one sees come before it.
+  defp chain(%{options: %{input: %__MODULE__{} = before} = options} = stream) do
+    if joins?(before) and pipes?(options),
+      do: chain(before) ++ [without_input(stream)],
+      else: [stream]
+  end
+
+  defp chain(stream), do: [stream]
+
+  defp without_input(stream), do: %{stream | options: %{stream.options | input: nil}}
+
+  # What has to be looked at passes through the VM.
+  defp joins?(%{mode: :result}), do: false
+
+  defp joins?(%{options: options}) do
+    pipes?(options) and options.lines == nil and not options.capture_stderr and
+      not options.capture_stderr_only and
+      options.timeout == :infinity and options.idle_timeout == :infinity and
+      options.max_output == :infinity
+  end
+
+  # Neither a terminal nor a program on another node can have a pipe of another program.
+  defp pipes?(options), do: options.pty == nil and options.node == nil
+
+  defp start(stream) do
+    [first | _] = chain = chain(stream)
+    stages = chain |> Enum.with_index(1 - length(chain)) |> Enum.reduce([], &start_stage/2)
+    started(Enum.reverse(stages), first.options.input, stream)
+  end
+
+  # `place` is 0 for the last one.
+  defp start_stage({%{options: options, mode: mode}, place}, before) do
     stderr = Call.stderr(options, mode == :raise)
+    stdin = with [%{command: command} | _] <- before, do: command.handle
+    stdout = if place < 0, do: :held
 
-    case Call.start(options, stderr, stderr != :tail) do
-      {:ok, running} -> started(running, options, stderr, mode)
-      {:error, error} -> raise error
+    joined = [stdin: if(stdin == [], do: nil, else: stdin), stdout: stdout]
+
+    case Call.start(options, stderr, stderr != :tail, joined) do
+      {:ok, command} ->
+        [%{command: command, stderr: stderr, mode: mode, tail: ""} | before]
+
+      {:error, error} ->
+        Commands.abort(Enum.map(before, & &1.command))
+        raise error
     end
   end
 
-  defp started(running, options, stderr, mode) do
-    input = Input.new(options.input, running)
+  defp started(stages, input, %{options: options, mode: mode}) do
+    commands = Enum.map(stages, & &1.command)
+    {first, %{command: last, stderr: stderr}} = {hd(commands), List.last(stages)}
 
-    %{
-      owner: self(),
-      running: running,
-      deadline: Call.deadline(options.timeout),
-      stderr: stderr,
-      tail: "",
-      lines?: options.lines != nil,
-      input: Input.write(input, running.handle),
-      mode: mode,
-      timed_out: false,
-      # What is left to do when nothing runs any more: an exception to raise, or nothing.
-      over: nil
-    }
-  catch
-    kind, reason ->
-      stacktrace = __STACKTRACE__
-      Command.abort(running)
-      :erlang.raise(kind, reason, stacktrace)
+    try do
+      input = Input.new(input, first)
+
+      %{
+        owner: self(),
+        commands: Commands.new(commands),
+        stages: Map.new(stages, &{&1.command.ref, &1}),
+        first: first,
+        last: last.ref,
+        bounds: Bounds.new(options, fn -> Command.stop(last) end),
+        stderr: stderr,
+        lines?: options.lines != nil,
+        input: Input.write(input, first.handle),
+        mode: mode,
+        # What is left to do when nothing runs any more: an exception to raise, or nothing.
+        over: nil
+      }
+    catch
+      kind, reason ->
+        stacktrace = __STACKTRACE__
+        Commands.abort(commands)
+        :erlang.raise(kind, reason, stacktrace)
+    end
   end
+
+  # The time of whoever enumerates is not the program's.
+  defp wanted(state), do: next(%{state | bounds: Bounds.waits(state.bounds)})
 
   defp next(%{over: :done} = state), do: {:halt, state}
 
@@ -92,56 +140,96 @@ defmodule MuonTrap.Stream do
             "got: #{inspect(self())}"
   end
 
-  defp next(state) do
-    case Command.next(state.running, state.deadline) do
-      {{stream, bytes}, running} when stream in [:stdout, :stderr] and is_binary(bytes) ->
-        output(%{state | running: running}, stream, [bytes])
+  defp next(%{bounds: bounds, last: last, first: %{handle: first}} = state) do
+    {event, commands} = Commands.next(state.commands, bounds.deadline, bounds.idle_at)
+    state = %{state | commands: commands}
 
-      {{stream, lines, _bytes}, running} when stream in [:stdout, :stderr] ->
-        output(%{state | running: running}, stream, lines)
+    case event do
+      {^last, {stream, bytes}} when stream in [:stdout, :stderr] and is_binary(bytes) ->
+        piece(state, stream, bytes)
 
-      {:writable, running} ->
-        next(%{state | running: running, input: Input.write(state.input, running.handle)})
+      {^last, {stream, lines, bytes}} when stream in [:stdout, :stderr] ->
+        {kept, bounds} = Bounds.keep_lines(bounds, lines, bytes)
+        output(%{state | bounds: bounds}, stream, kept, lines)
 
-      {{:input, event}, running} ->
-        input = Input.take(state.input, event, running.handle)
-        next(%{state | running: running, input: input})
+      {ref, {:stderr, bytes}} ->
+        next(pass_on(state, ref, bytes))
 
-      {:timeout, running} ->
-        Command.stop(running)
-        next(%{state | running: running, deadline: :infinity, timed_out: true})
+      {_first, :writable} ->
+        next(%{state | input: Input.write(state.input, first)})
 
-      {:interrupted, running} ->
-        {:halt, %{state | running: running}}
+      {_first, {:input, event}} ->
+        next(%{state | input: Input.take(state.input, event, first)})
 
-      {terminal, running} when is_terminal(terminal) ->
-        Command.report(running, terminal)
-        Input.close(state.input)
-        conclude(%{state | running: running}, terminal)
+      bound when bound in [:timeout, :idle_timeout] ->
+        next(%{state | bounds: Bounds.reached(bounds, bound)})
+
+      :interrupted ->
+        {:halt, state}
+
+      {ref, terminal} when is_terminal(terminal) ->
+        %{command: command} = stage = Map.fetch!(state.stages, ref)
+        Command.report(command, terminal)
+        # Those before the last one are of no use without it.
+        if ref == last, do: Commands.abort(state.commands)
+        if ref == last or command == state.first, do: Input.close(state.input)
+        conclude(state, stage, Call.conclude(command, terminal))
     end
   end
 
-  defp output(%{stderr: :tail} = state, :stderr, [bytes]),
-    do: {[], %{state | tail: StderrTail.pass_on(state.tail, bytes)}}
+  # What is passed on is nobody's to keep, and not counted.
+  defp piece(%{stderr: :tail} = state, :stderr, bytes),
+    do: {[], pass_on(state, state.last, bytes)}
 
-  defp output(%{stderr: :apart} = state, stream, elements) do
-    tail = if stream == :stderr, do: StderrTail.keep(state.tail, text(state, elements))
-    {Enum.map(elements, &{stream, &1}), %{state | tail: tail || state.tail}}
+  defp piece(state, stream, bytes) do
+    {kept, bounds} = Bounds.keep(state.bounds, bytes)
+    output(%{state | bounds: bounds}, stream, if(kept == "", do: [], else: [kept]), [bytes])
   end
 
-  defp output(state, _stream, elements), do: {elements, state}
+  defp pass_on(state, ref, bytes), do: tail(state, ref, &StderrTail.pass_on(&1, bytes))
+
+  defp tail(state, ref, fun),
+    do: %{state | stages: Map.update!(state.stages, ref, &%{&1 | tail: fun.(&1.tail)})}
+
+  # `came` is what the program said, `elements` those of it that its consumer gets.
+  defp output(%{stderr: :apart} = state, stream, elements, came) do
+    said = text(state, came)
+
+    state =
+      if stream == :stderr, do: tail(state, state.last, &StderrTail.keep(&1, said)), else: state
+
+    {Enum.map(elements, &{stream, &1}), state}
+  end
+
+  defp output(state, _stream, elements, _came), do: {elements, state}
 
   defp text(%{lines?: true}, lines), do: IO.iodata_to_binary(Enum.map(lines, &[&1, ?\n]))
   defp text(_state, bytes), do: IO.iodata_to_binary(bytes)
 
-  defp conclude(state, terminal) do
-    case Call.conclude(state.running, terminal) do
+  defp conclude(%{last: ref} = state, %{command: %{ref: ref} = command} = stage, concluded) do
+    case concluded do
       {:ok, outcome} ->
-        result = Call.result(state.running, outcome, state.timed_out, nil, nil)
-        ended(state, result, Call.exit_error(state.running, result, state.tail))
+        result = Call.result(command, outcome, state.bounds, nil, nil)
+        ended(state, result, Call.exit_error(command, result, stage.tail))
 
       {:error, error} ->
         {[], %{state | over: {:raise, error}}}
+    end
+  end
+
+  # One before the last: its reader may read to the end now.
+  defp conclude(state, %{command: command} = stage, concluded) do
+    read? = Nif.release(command.handle)
+
+    case concluded do
+      {:ok, outcome} ->
+        result = Call.result(command, outcome, Bounds.none(), nil, nil)
+        error = Call.exit_error(command, result, stage.tail)
+        # Who has lost its reader ends as it likes.
+        if stage.mode == :raise and read? and error != nil, do: raise(error), else: next(state)
+
+      {:error, error} ->
+        Call.fail!(error)
     end
   end
 
@@ -157,12 +245,12 @@ defmodule MuonTrap.Stream do
   defp stop(%{over: over}) when over != nil, do: :ok
 
   defp stop(%{owner: owner} = state) when owner == self() do
-    Command.abort(state.running)
+    state.stages |> Map.values() |> Enum.map(& &1.command) |> Commands.abort()
     Input.close(state.input)
   end
 
   # Its events come to the owner, who is asked nothing here. When that ends, what it began is over in any case.
-  defp stop(state), do: Command.stop(state.running)
+  defp stop(state), do: Commands.stop(state.commands)
 
   defimpl Enumerable do
     def reduce(stream, acc, fun),

@@ -50,7 +50,7 @@ defmodule MuonTrap.Telemetry do
 
     * `:os_pid`, `:exit_status`, `:oom_killed`, `:survivors`, `:leftovers` - as in `MuonTrap.Result`
     * `:status` - `{:exited, code}` or `{:signaled, signal}`, after a timeout too
-    * `:stopped` - whether it was asked to stop: by its timeout, by the end of its Daemon, by an enumeration that
+    * `:stopped` - whether it was asked to stop: by its timeout or another bound, by the end of its Daemon, by an enumeration that
       stopped early, or by an exception in the caller
 
   ### `[:muontrap, :command, :exception]`

@@ -4,7 +4,7 @@
 # Every way in which a VM ends, with a tree of each shape in it, some of them owned by sessions, with each mechanism,
 # and the VM as a child and as the first process of a PID namespace. One VM is ended for all the shapes of a module.
 
-alias MuonTrap.{Cgroups, Leftovers, Trees, VMDeath}
+alias MuonTrap.{Cgroups, Forms, Leftovers, Trees, VMDeath}
 
 deaths =
   for place <- [:child, :first],
@@ -30,7 +30,8 @@ for {place, mechanism, death} <- MuonTrap.Case.half(deaths) do
 
     for shape <-
           Trees.shapes() ++
-            Trees.shapes_on_terminal() ++ Keyword.keys(VMDeath.of_sessions()) do
+            Trees.shapes_on_terminal() ++
+            Keyword.keys(VMDeath.of_sessions()) ++ Forms.forms() do
       @tag shape: shape
       test "#{shape} is gone when the VM#{where} ends by #{death}, with #{mechanism}", cell do
         if cell.left do

@@ -3,14 +3,14 @@
 
 defmodule MuonTrap.VMDeath do
   @moduledoc """
-  Has a VM start a tree of each shape, ends it in one way, and sees what is left.
+  Has a VM start a tree of each shape, and streams and pipelines of such, ends it in one way, and sees what is left.
 
   `test/support/vm_with_trees.exs` is what runs in that VM.
   """
 
   import ExUnit.Assertions
 
-  alias MuonTrap.{Cgroups, Trees}
+  alias MuonTrap.{Cgroups, Forms, Trees}
 
   # What is done to whom: said to the VM, sent as a signal, or stopped before the VM is killed.
   @deaths [
@@ -75,7 +75,7 @@ defmodule MuonTrap.VMDeath do
     token = Trees.token()
     all = Trees.shapes() ++ Trees.shapes_on_terminal()
     shapes = Enum.filter(all, &Trees.possible?/1)
-    shapes = shapes ++ Keyword.keys(@of_sessions)
+    shapes = shapes ++ Keyword.keys(@of_sessions) ++ Forms.forms()
 
     # One place has the shims that are forked for their commands, the other those that had others before.
     shims = if place == :child, do: "ready", else: "fresh"

@@ -4,7 +4,7 @@
 # The VM that MuonTrap.VMDeath ends: starts a tree of each shape, says so, and obeys.
 #
 # Arguments: "ready" if the shims have served other commands before, the token, the base of the cgroups or "none",
-# their controllers with commas in between, then the shapes.
+# their controllers with commas in between, then the shapes. A form of `MuonTrap.Forms` may stand for one.
 
 [shims, token, base, controllers | shapes] = System.argv()
 controllers = String.split(controllers, ",", trim: true)
@@ -15,14 +15,8 @@ if shims == "ready", do: MuonTrap.Trees.make_ready(length(shapes))
 
 start = fn shape, token ->
   case MuonTrap.VMDeath.of_sessions()[shape] do
-    nil ->
-      running = MuonTrap.Trees.start(shape, token, opts)
-      {running, MuonTrap.Nif.info(running.handle).os_pid}
-
-    shape ->
-      session = MuonTrap.Trees.open(shape, token, opts)
-      {:ok, os_pid} = MuonTrap.Session.os_pid(session)
-      {session, os_pid}
+    nil -> MuonTrap.Trees.start(shape, token, opts)
+    shape -> MuonTrap.Trees.open(shape, token, opts)
   end
 end
 
@@ -30,13 +24,23 @@ owners =
   for shape <- shapes do
     spawn(fn ->
       token = MuonTrap.VMDeath.shape_token(token, shape)
-      {running, os_pid} = start.(String.to_existing_atom(shape), token)
-      send(main, {:stands, os_pid})
-      receive(do: (:never -> running))
+      shape = String.to_existing_atom(shape)
+
+      if shape in MuonTrap.Forms.forms() do
+        MuonTrap.Forms.run(shape, :new_session, token, opts, fn ->
+          send(main, {:stands, self()})
+          receive(do: (:never -> :ok))
+        end)
+      else
+        running = start.(shape, token)
+        send(main, {:stands, self()})
+        receive(do: (:never -> running))
+      end
     end)
   end
 
-os_pids = for _shape <- shapes, do: receive(do: ({:stands, os_pid} -> os_pid))
+for _shape <- shapes, do: receive(do: ({:stands, _owner} -> :ok))
+os_pids = Enum.map(MuonTrap.list(), & &1.os_pid)
 shims = Enum.map(os_pids, &MuonTrap.Trees.parent/1)
 IO.puts(Enum.join(["stands", System.pid(), MuonTrap.Nif.spawner_pid() | shims], " "))
 

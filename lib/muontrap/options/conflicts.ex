@@ -19,8 +19,8 @@ defmodule MuonTrap.Options.Conflicts do
     no_stderr? = options[:stderr] == :null
     no_stdio? = options[:use_stdio] == false
     apart? = options[:capture_stderr] == true
-    alone? = options.capture_stderr_only
-    pty? = options.pty != nil
+    alone? = options[:capture_stderr_only] == true
+    pty? = options[:pty] != nil
     one = "a terminal has one output for both streams"
     shared = "with use_stdio: false the program has the VM's own input and output"
 
@@ -33,6 +33,8 @@ defmodule MuonTrap.Options.Conflicts do
       {:use_stdio, :capture_stderr_only, no_stdio? and alone?, shared},
       {:use_stdio, :capture_stderr, no_stdio? and apart?, shared},
       {:use_stdio, :stdin, no_stdio? and options.stdin == :open, shared},
+      {:use_stdio, :idle_timeout, no_stdio? and options.idle_timeout != :infinity, shared},
+      {:use_stdio, :max_output, no_stdio? and options.max_output != :infinity, shared},
       {:capture_stderr, :capture_stderr_only, apart? and alone?,
        "the second drops standard output"},
       {:capture_stderr, :stderr_to_stdout, apart? and options.stderr_to_stdout,

@@ -12,8 +12,8 @@ defmodule MuonTrap.Options.Table do
   alias MuonTrap.Defaults
   alias MuonTrap.Options.Type
 
-  @all [:cmd, :run, :stream, :daemon, :session]
-  @calls [:cmd, :run, :stream]
+  @all [:cmd, :run, :stream, :pipeline, :daemon, :session]
+  @calls [:cmd, :run, :stream, :pipeline]
 
   @typedoc "A row, see above."
   @type row :: {atom(), [atom()], Type.t(), term(), String.t()}
@@ -56,7 +56,7 @@ defmodule MuonTrap.Options.Table do
         "standard input without `:input`: `:null` is `/dev/null`, `:open` never ends, for programs that stop at end of file"},
        {:stdin, [:daemon], {:one_of, [:pipe, :null]}, :pipe,
         "`:pipe` keeps standard input open for `MuonTrap.Daemon.write/2` and `close_stdin/1`; `:null` is `/dev/null`"},
-       {:into, [:cmd, :run], :collectable, "",
+       {:into, [:cmd, :run, :pipeline], :collectable, "",
         "where the output goes: `into: []` makes a list, `into: IO.stream()` prints it as it comes"},
        {:lines, @calls, {:integer, 1..0x7FFF_FFFF}, nil,
         """
@@ -68,9 +68,9 @@ defmodule MuonTrap.Options.Table do
         """},
        {:stderr_to_stdout, @all, :boolean, false,
         "when `true`, standard error is captured together with standard output; `:capture_stderr_only` wins over it"},
-       {:capture_stderr_only, @all, :boolean, false,
+       {:capture_stderr_only, @all -- [:pipeline], :boolean, false,
         "when `true`, standard error is captured and standard output is dropped"},
-       {:capture_stderr, [:run, :stream], :boolean, false,
+       {:capture_stderr, [:run, :stream, :pipeline], :boolean, false,
         """
         when `true`, standard error is captured apart: as `:stderr` of the result, or as elements of the stream
 
@@ -95,7 +95,7 @@ defmodule MuonTrap.Options.Table do
         used that up, new ones of this user hold little, see pipe(7). A size that the kernel refuses changes nothing
         else.
         """},
-       {:pty, @all, :pty, nil,
+       {:pty, @all -- [:pipeline], :pty, nil,
         """
         give the program a terminal of its own, as its three streams and its controlling terminal: `pty: [rows: 50, cols: 132]`
 
@@ -109,6 +109,28 @@ defmodule MuonTrap.Options.Table do
      [
        {:timeout, @calls, :timeout, :infinity,
         "the time after which the program and all that it started are stopped; the output so far is returned"},
+       {:idle_timeout, @calls, :timeout, :infinity,
+        """
+        how long there may be no output, before the whole tree is stopped
+
+        Any byte that the VM reads counts: of standard output, and of standard error where an option or a function that
+        raises captures it. The time does not run while nobody asks for output, as of a stream whose consumer takes its
+        time.
+        """},
+       {:max_output, @calls, :max_output, :infinity,
+        """
+        how many bytes of output the caller gets at the most: `max_output: 1_000_000`
+
+        Standard output and captured standard error count together. What the program writes beyond that is read and
+        dropped, or with `{bytes, :stop}` the whole tree is stopped. With `:lines` each line counts with its newline,
+        and one that does not fit is dropped whole.
+        """},
+       {:pipefail, [:pipeline], :boolean, true,
+        """
+        when `true`, the status is that of the last program that failed, otherwise that of the last program
+
+        A SIGPIPE of one before the last, whose reader ended early, is no failure.
+        """},
        {:stop_signal, @all, :signal, :sigterm, "the signal that asks the program to stop"},
        {:delay_to_sigkill, @all, :delay, {Defaults, :delay_to_sigkill},
         "the time from the stop signal to SIGKILL for whatever is left; with `0`, SIGKILL follows at once"},
@@ -276,7 +298,7 @@ defmodule MuonTrap.Options.Table do
      ]},
     {"Where it runs",
      [
-       {:node, @calls, :node, nil,
+       {:node, [:cmd, :run, :stream], :node, nil,
         """
         the node of a cluster on which the program runs, for the calling process here: `node: :"worker@host"`
 

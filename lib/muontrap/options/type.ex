@@ -35,6 +35,7 @@ defmodule MuonTrap.Options.Type do
           | :timeout
           | :milliseconds
           | :umask
+          | :max_output
           | :name
           | :log_level
           | :logger_fun
@@ -144,6 +145,15 @@ defmodule MuonTrap.Options.Type do
   def cast(type, value)
       when type in [:stdio_window, :line_max, :delay, :linger, :timeout, :milliseconds, :umask],
       do: ok_if(is_integer(value) and value in range(type), value)
+
+  def cast(:max_output, :infinity), do: {:ok, :infinity}
+
+  def cast(:max_output, {bytes, excess})
+      when is_integer(bytes) and bytes >= 0 and bytes <= @delay_max and
+             excess in [:truncate, :stop],
+      do: {:ok, {bytes, excess}}
+
+  def cast(:max_output, bytes) when is_integer(bytes), do: cast(:max_output, {bytes, :truncate})
 
   def cast(:name, value) when is_atom(value), do: {:ok, value}
   def cast(:name, {:global, _term} = value), do: {:ok, value}

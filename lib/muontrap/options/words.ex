@@ -44,6 +44,10 @@ defmodule MuonTrap.Options.Words do
   def describe(type) when type in [:stdio_window, :line_max], do: "bytes"
   def describe(type) when type in [:delay, :milliseconds], do: "milliseconds"
   def describe(type) when type in [:linger, :timeout], do: "milliseconds or `:infinity`"
+
+  def describe(:max_output),
+    do: "a number of bytes, `{bytes, :truncate}`, `{bytes, :stop}` or `:infinity`"
+
   def describe(:umask), do: "an integer from `0o000` to `0o777`"
   def describe(:name), do: "an atom, `{:global, term}` or `{:via, module, term}`"
   def describe(:log_level), do: "a Logger level, such as `:info`"

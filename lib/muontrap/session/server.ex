@@ -14,7 +14,7 @@ defmodule MuonTrap.Session.Server do
 
   use GenServer
 
-  alias MuonTrap.{Call, Command, Nif}
+  alias MuonTrap.{Bounds, Call, Command, Nif}
   alias MuonTrap.Session.{Active, Bytes, Lines, Waiting, Writers}
 
   import MuonTrap.Command, only: [is_terminal: 1]
@@ -254,10 +254,13 @@ defmodule MuonTrap.Session.Server do
 
     outcome =
       with {:ok, outcome} <- Call.conclude(state.command, terminal),
-           do: {:ok, Call.result(state.command, outcome, state.timed_out?, nil, nil)}
+           do: {:ok, Call.result(state.command, outcome, bounds(state), nil, nil)}
 
     settle(%{state | outcome: outcome, writers: Writers.refuse(state.writers), fresh?: true})
   end
+
+  defp bounds(%{timed_out?: true}), do: %{Bounds.none() | stopped_by: :timeout}
+  defp bounds(_state), do: Bounds.none()
 
   defp output(state, stream, content, size) do
     buffer = state.buffer.__struct__.put(state.buffer, stream, content)

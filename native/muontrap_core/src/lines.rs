@@ -18,7 +18,10 @@ const CONTINUED_MARK: &[u8] = b"[...] ";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// What `\n` ends, whole and untouched however long it is, as in `System.cmd/3`.
-    Raw,
+    Raw {
+        /// How much of a line is kept until its end comes. One that is longer loses bytes: it is nobody's any more.
+        kept: usize,
+    },
     /// What `\n` or `\r\n` ends, untouched. One of more than `max` bytes, which are 4 at least, comes in pieces of at
     /// most that, cut between characters where they are such.
     Bytes {
@@ -102,7 +105,7 @@ impl Lines {
     fn middle(&mut self, chunk: &[u8], range: Range<usize>, lines: &mut Vec<Line>) {
         let text = &chunk[range.clone()];
         let simple = match self.mode {
-            Mode::Raw => true,
+            Mode::Raw { .. } => true,
             Mode::Bytes { max } => memchr(b'\r', text).is_none() && are_short(text, max),
             Mode::Text { max } => {
                 memchr(b'\r', text).is_none()
@@ -125,7 +128,7 @@ impl Lines {
     /// The end of a line, which a `\n` follows.
     fn end(&mut self, chunk: &[u8], range: Range<usize>, lines: &mut Vec<Line>) {
         match self.mode {
-            Mode::Raw => return lines.push(self.joined(chunk, range)),
+            Mode::Raw { .. } => return lines.push(self.joined(chunk, range)),
             Mode::Bytes { max } => return self.end_bytes(chunk, range, max, lines),
             Mode::Text { .. } => (),
         }
@@ -175,7 +178,10 @@ impl Lines {
     /// The beginning of a line, or more of it.
     fn begin(&mut self, chunk: &[u8], range: Range<usize>, lines: &mut Vec<Line>) {
         match self.mode {
-            Mode::Raw => self.rest.extend_from_slice(&chunk[range]),
+            Mode::Raw { kept } => {
+                let room = kept.saturating_sub(self.rest.len()).min(range.len());
+                self.rest.extend_from_slice(&chunk[range][..room]);
+            }
             Mode::Bytes { .. } => self.keep(&chunk[range], lines),
             Mode::Text { .. } => self.text(chunk, range, lines),
         }

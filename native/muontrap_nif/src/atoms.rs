@@ -7,7 +7,7 @@ rustler::atoms! {
     ok, error, busy, nil, muontrap, muontrap_gone, lost, mount, controllers, own, delegated, pipe, inherit,
     stdout, stderr, started, writable, ended, failed,
     exited, signaled,
-    null, sent, same_as_stdout,
+    null, joint, held, sent, same_as_stdout,
     infinity, v1, v2,
     step, subject, reason,
     unknown_user, unknown_group, root, foreign_processes, own_cgroup, no_controller,

@@ -31,7 +31,7 @@ use crate::input::Input;
 use crate::output::{Output, Patience};
 use crate::pool;
 use crate::state::{Pending, State, Stop, Tag};
-use crate::streams::Ends;
+use crate::streams::{Ends, another};
 use crate::sync::lock;
 use crate::watch::{self, Subject, Task};
 
@@ -99,6 +99,8 @@ impl Command {
                 Output::new(stderr, stderr_lines, false),
             ],
             input: ends.input,
+            joint: ends.joint,
+            hold: ends.hold,
             waiting: Vec::new(),
             tag: Tag::new(reference),
         };
@@ -145,6 +147,27 @@ impl Command {
             }
         }
         Ok(())
+    }
+
+    /// Another descriptor of the pipe that another command is to read.
+    pub(crate) fn joint(&self) -> nix::Result<OwnedFd> {
+        let state = self.lock();
+        another(state.joint.as_ref().ok_or(Errno::EBADF)?)
+    }
+
+    /// The other command has it, or none will.
+    pub(crate) fn close_joint(&self) {
+        self.lock().joint = None;
+    }
+
+    /// Lets the other command read to its end. Whether anybody still reads.
+    pub(crate) fn release(&self) -> bool {
+        let Some(hold) = self.lock().hold.take() else { return false };
+        let mut fds = [PollFd::new(hold.as_fd(), PollFlags::empty())];
+        // POLLERR at the writing end of a pipe: nobody has the reading end, see poll(2).
+        let polled = poll(&mut fds, PollTimeout::ZERO);
+        polled.is_ok()
+            && !fds[0].revents().is_some_and(|events| events.contains(PollFlags::POLLERR))
     }
 
     /// A new control socket. Returns its far end, for the shim that will be forked.

@@ -18,14 +18,20 @@ use rustler::{Atom, Binary, Decoder, Error, ListIterator, NifResult, Term};
 use serde_bytes::ByteBuf;
 
 use crate::budget::{Budget, Refusal};
+use crate::handle::Handle;
 use crate::{atoms, environment};
 
 /// What a standard stream of the program is to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Redirect {
     Null,
     /// A pipe whose near end is ours.
     Pipe,
+    /// For stdout: a pipe to another command, which does not end before this one is released if it is held.
+    Joint {
+        held: bool,
+    },
+    /// For stdin: the far end of that pipe, of this command.
+    Of(Handle),
     /// The VM's own.
     Inherit,
     /// For stderr: where stdout goes.
@@ -49,11 +55,10 @@ pub(crate) struct Wanted {
     pub(crate) lines: [Option<Mode>; 2],
 }
 
-/// The whole request, or as much as the budget allows. `stdio` of the spec is only good once the descriptors
-/// are there.
+/// The whole request, or as much as the budget allows. `stdio` of the spec comes with the descriptors.
 pub(crate) fn wanted(term: Term<'_>, budget: &Budget) -> Result<Wanted, Refusal> {
-    let (stdin, stdout, stderr): (Atom, Atom, Atom) = get(term, atoms::stdio())?;
-    let stdio = [redirect(stdin)?, redirect(stdout)?, redirect(stderr)?];
+    let (stdin, stdout, stderr): (Term<'_>, Atom, Atom) = get(term, atoms::stdio())?;
+    let stdio = [input(stdin)?, redirect(stdout)?, redirect(stderr)?];
     let frugal = |term: Term<'_>| {
         let bytes: Binary<'_> = term.decode()?;
         budget.spend_string(bytes.len())?;
@@ -66,12 +71,9 @@ pub(crate) fn wanted(term: Term<'_>, budget: &Budget) -> Result<Wanted, Refusal>
         args: strings(get(term, atoms::args())?, budget)?,
         env: variables(get(term, atoms::env())?, budget)?,
         cd: optional(term, atoms::cd(), frugal)?.map(ByteBuf::from),
-        stdio: stdio.map(|redirect| match redirect {
-            Redirect::Null => Stream::Null,
-            Redirect::Pipe | Redirect::Inherit => Stream::Sent,
-            Redirect::Stdout => Stream::SameAsStdout,
-        }),
         terminal: false,
+        // As they are once there are descriptors.
+        stdio: [Stream::Null; 3],
         stop_signal: get(term, atoms::stop_signal())?,
         identity: Identity::default(),
         limits: Limits {
@@ -107,9 +109,15 @@ fn lines(term: Term<'_>) -> NifResult<[Option<Mode>; 2]> {
         if atoms::nil() == term {
             Ok(None)
         } else if atoms::raw() == term {
-            Ok(Some(Mode::Raw))
+            Ok(Some(Mode::Raw { kept: usize::MAX }))
         } else if let Ok((kind, max)) = term.decode::<(Atom, usize)>() {
-            if kind == atoms::bytes() { Ok(Some(Mode::Bytes { max })) } else { Err(Error::BadArg) }
+            if kind == atoms::bytes() {
+                Ok(Some(Mode::Bytes { max }))
+            } else if kind == atoms::raw() {
+                Ok(Some(Mode::Raw { kept: max }))
+            } else {
+                Err(Error::BadArg)
+            }
         } else {
             Ok(Some(Mode::Text { max: term.decode()? }))
         }
@@ -223,11 +231,22 @@ fn linger(term: Term<'_>) -> NifResult<Linger> {
     }
 }
 
+fn input(term: Term<'_>) -> NifResult<Redirect> {
+    match term.decode() {
+        Ok(atom) => redirect(atom),
+        Err(_) => term.decode().map(Redirect::Of),
+    }
+}
+
 fn redirect(atom: Atom) -> NifResult<Redirect> {
     if atom == atoms::null() {
         Ok(Redirect::Null)
     } else if atom == atoms::pipe() {
         Ok(Redirect::Pipe)
+    } else if atom == atoms::joint() {
+        Ok(Redirect::Joint { held: false })
+    } else if atom == atoms::held() {
+        Ok(Redirect::Joint { held: true })
     } else if atom == atoms::inherit() {
         Ok(Redirect::Inherit)
     } else if atom == atoms::stdout() {

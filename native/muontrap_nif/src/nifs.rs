@@ -118,6 +118,7 @@ fn ack(handle: Handle, bytes: usize) -> rustler::Atom {
 
 #[rustler::nif]
 fn stop(handle: Handle, grace_ms: u64) -> rustler::Atom {
+    handle.0.close_joint();
     handle.0.hear(Event::Stop(Duration::from_millis(grace_ms)));
     atoms::ok()
 }
@@ -185,6 +186,24 @@ fn resize(env: Env<'_>, handle: Handle, rows: u16, cols: u16) -> Term<'_> {
 #[rustler::nif(name = "news?")]
 fn has_news(handle: Handle) -> bool {
     handle.0.has_news()
+}
+
+/// Whether neither output nor the end of a command is about to come, as far as can be known.
+#[rustler::nif(name = "silent?")]
+fn is_silent(handle: Handle) -> bool {
+    !handle.0.lock().taken().unread && !handle.0.has_news()
+}
+
+/// Lets the command that reads its output read to the end, and tells whether that still reads.
+#[rustler::nif]
+fn release(handle: Handle) -> bool {
+    handle.0.release()
+}
+
+/// Whether its owner has had the terminal event.
+#[rustler::nif(name = "closed?")]
+fn is_closed(handle: Handle) -> bool {
+    handle.0.lock().machine.is_closed()
 }
 
 /// The commands of this program with these arguments that have no owner any more, and whose tree is not

@@ -147,7 +147,10 @@ impl Reactor {
     fn perform(&mut self, task: Task) {
         match task {
             Task::OwnerGone(id) => self.guard(id, |it| {
-                it.with(id, |it, command, state| it.hear(command, state, Event::OwnerGone));
+                it.with(id, |it, command, state| {
+                    (state.joint, state.hold) = (None, None);
+                    it.hear(command, state, Event::OwnerGone);
+                });
             }),
             Task::Effect(id, effect) => self.guard(id, |it| {
                 it.with(id, |it, command, state| it.carry_out(command, state, [effect]));

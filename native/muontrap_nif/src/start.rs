@@ -16,7 +16,7 @@ use nix::sys::stat::Mode;
 use rustler::{Env, Term};
 
 use crate::command::{Command, Description, Words};
-use crate::convert::Wanted;
+use crate::convert::{Redirect, Wanted};
 use crate::helper::Patience;
 use crate::identity::System;
 use crate::state::Pending;
@@ -85,6 +85,10 @@ pub(crate) fn start<'a>(
             unsent => return unsent.map(|_| None),
         },
     };
+    if let Redirect::Of(upstream) = &wanted.stdio[0] {
+        // Not before: a start that was too much for a normal scheduler is tried again.
+        upstream.0.close_joint();
+    }
     let unheard = Effect::Set(Deadline::Start(unheard));
     watch::hand_over_later(Task::Effect(command.id, unheard));
     Ok(Some(handle::give(env, command)))

@@ -31,6 +31,10 @@ pub(crate) struct State {
     pub(crate) stop: Stop,
     pub(crate) outputs: [Output; 2],
     pub(crate) input: Option<Input>,
+    /// The end of its output that another command will read, until that has started.
+    pub(crate) joint: Option<OwnedFd>,
+    /// Keeps that other command from reading to its end.
+    pub(crate) hold: Option<OwnedFd>,
     /// Who wants to be told when the tree is gone.
     pub(crate) waiting: Vec<LocalPid>,
     pub(crate) tag: Tag,

@@ -25,6 +25,10 @@ const PIPE_BYTES: usize = 64 * 1024;
 pub(crate) struct Ends {
     pub(crate) outputs: [Option<OwnedFd>; 2],
     pub(crate) input: Option<Input>,
+    /// What another command will read.
+    pub(crate) joint: Option<OwnedFd>,
+    /// What keeps that from reading to its end.
+    pub(crate) hold: Option<OwnedFd>,
 }
 
 /// Makes what was asked for, and has the spec say so. The far ends go to the spawner.
@@ -33,15 +37,21 @@ pub(crate) fn make(wanted: &mut Wanted) -> nix::Result<(Ends, Vec<Far>)> {
         return terminal(wanted, size);
     }
     let (mut near, mut far) = ([None, None, None], Vec::with_capacity(3));
-    for (at, redirect) in wanted.stdio.into_iter().enumerate() {
+    let (mut joint, mut hold) = (None, None);
+    for (at, redirect) in wanted.stdio.iter().enumerate() {
         let (ready, stream) =
             Ready::make(redirect, at, &wanted.spec.identity, wanted.window_bytes)?;
         wanted.spec.stdio[at] = stream;
-        near[at] = ready.near;
+        match ready.near {
+            Some(Near::Own(own)) => near[at] = Some(own),
+            Some(Near::Joint(pipe, kept)) => (joint, hold) = (Some(pipe), kept),
+            None => {}
+        }
         far.extend(ready.far);
     }
     let [input, stdout, stderr] = near;
-    Ok((Ends { outputs: [stdout, stderr], input: input.map(Input::Pipe) }, far))
+    let input = input.map(Input::Pipe);
+    Ok((Ends { outputs: [stdout, stderr], input, joint, hold }, far))
 }
 
 /// One terminal for all three. Where there is no input its end is typed at once.
@@ -53,11 +63,12 @@ fn terminal(wanted: &mut Wanted, size: Size) -> nix::Result<(Ends, Vec<Far>)> {
             keyboard.end()?;
             None
         }
-        Redirect::Pipe | Redirect::Inherit | Redirect::Stdout => Some(keyboard),
+        _ => Some(keyboard),
     };
     wanted.spec.terminal = true;
     wanted.spec.stdio = [Stream::Sent, Stream::SameAsStdin, Stream::SameAsStdin];
-    Ok((Ends { outputs: [Some(master), None], input }, vec![Far::Terminal(slave)]))
+    let ends = Ends { outputs: [Some(master), None], input, ..Ends::default() };
+    Ok((ends, vec![Far::Terminal(slave)]))
 }
 
 fn errno(error: io::Error) -> Errno {
@@ -66,8 +77,15 @@ fn errno(error: io::Error) -> Errno {
 
 /// A stream: our end, and what goes to the spawner.
 struct Ready {
-    near: Option<OwnedFd>,
+    near: Option<Near>,
     far: Option<Far>,
+}
+
+enum Near {
+    /// What we read or write.
+    Own(OwnedFd),
+    /// What another command will read, and what keeps it from reading to its end.
+    Joint(OwnedFd, Option<OwnedFd>),
 }
 
 pub(crate) enum Far {
@@ -94,7 +112,7 @@ impl AsFd for Far {
 impl Ready {
     /// What was redirected for the stream of this number, and what the spawner is told of it.
     fn make(
-        redirect: Redirect,
+        redirect: &Redirect,
         at: usize,
         identity: &Identity,
         window_bytes: usize,
@@ -102,6 +120,11 @@ impl Ready {
         let (ready, stream) = match redirect {
             Redirect::Pipe if at == 0 => (input()?, Stream::Sent),
             Redirect::Pipe => (output(window_bytes)?, Stream::Sent),
+            Redirect::Joint { held } => (joint(window_bytes, *held)?, Stream::Sent),
+            Redirect::Of(handle) => {
+                let joint = handle.0.joint()?;
+                (Self { near: None, far: Some(Far::Pipe(joint)) }, Stream::Sent)
+            }
             Redirect::Inherit => match of_vm(at) {
                 Some(far) => (Self { near: None, far: Some(far) }, Stream::Sent),
                 None => (Self { near: None, far: None }, Stream::Null),
@@ -119,21 +142,35 @@ impl Ready {
 fn input() -> nix::Result<Ready> {
     let (far, near) = pipe2(OFlag::O_CLOEXEC)?;
     fcntl(&near, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-    Ok(Ready { near: Some(near), far: Some(Far::Pipe(far)) })
+    Ok(Ready { near: Some(Near::Own(near)), far: Some(Far::Pipe(far)) })
 }
 
 fn output(window_bytes: usize) -> nix::Result<Ready> {
     let (near, far) = pipe2(OFlag::O_CLOEXEC)?;
     fcntl(&near, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-    if window_bytes > PIPE_BYTES {
-        enlarge(near.as_fd(), window_bytes);
-    }
-    Ok(Ready { near: Some(near), far: Some(Far::Pipe(far)) })
+    enlarge(near.as_fd(), window_bytes);
+    Ok(Ready { near: Some(Near::Own(near)), far: Some(Far::Pipe(far)) })
+}
+
+/// Both ends are programs', and block.
+fn joint(window_bytes: usize, held: bool) -> nix::Result<Ready> {
+    let (near, far) = pipe2(OFlag::O_CLOEXEC)?;
+    enlarge(near.as_fd(), window_bytes);
+    let hold = if held { Some(another(&far)?) } else { None };
+    Ok(Ready { near: Some(Near::Joint(near, hold)), far: Some(Far::Pipe(far)) })
+}
+
+/// Another descriptor of the same.
+pub(crate) fn another(descriptor: &OwnedFd) -> nix::Result<OwnedFd> {
+    descriptor.try_clone().map_err(errno)
 }
 
 /// Gives a pipe room for a window, as far as everybody may have that. Then a program that writes much waits less
 /// often.
 fn enlarge(pipe: BorrowedFd<'_>, bytes: usize) {
+    if bytes <= PIPE_BYTES {
+        return;
+    }
     // CAP_SYS_RESOURCE alone would get more than this, and the kernel has a record for each page of it.
     let Ok(most) = fs::read_to_string("/proc/sys/fs/pipe-max-size") else { return };
     let most = most.trim().parse().unwrap_or(PIPE_BYTES);

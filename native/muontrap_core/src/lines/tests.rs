@@ -26,6 +26,7 @@ fn strings(mode: Mode, chunks: &[&[u8]]) -> Vec<String> {
 }
 
 const TEXT: Mode = Mode::Text { max: 100 };
+const RAW: Mode = Mode::Raw { kept: usize::MAX };
 
 /// Text as programs write it.
 const TEXTS: [&[u8]; 7] = [b"\n", b"\r", b"\r\n", b"a", b"bcd", "é".as_bytes(), "😀".as_bytes()];
@@ -216,11 +217,20 @@ fn keep_characters_whole_that_come_in_two_chunks() {
 #[test]
 fn are_whole_and_untouched_when_raw() {
     assert_eq!(
-        lines(Mode::Raw, &[b"a\r\n\rb", b"\xFF\n\n", b"c\r"]),
+        lines(RAW, &[b"a\r\n\rb", b"\xFF\n\n", b"c\r"]),
         [&b"a\r"[..], b"\rb\xFF", b"", b"c\r"]
     );
     let long = vec![b'x'; 1_000_000];
-    assert_eq!(lines(Mode::Raw, &[&long, &long, b"\n"]), [[&long[..], &long].concat()]);
+    assert_eq!(lines(RAW, &[&long, &long, b"\n"]), [[&long[..], &long].concat()]);
+}
+
+#[test]
+fn keep_no_more_of_one_without_an_end_than_is_asked_for() {
+    let mut lines = Lines::new(Mode::Raw { kept: 10 });
+    for _ in 0..1_000 {
+        assert_eq!(lines.push(b"no newline"), []);
+        assert!(lines.rest.len() <= 10);
+    }
 }
 
 #[test]
@@ -231,7 +241,7 @@ fn are_what_lies_between_newlines_when_raw() {
         let mut expected: Vec<&[u8]> = bytes.split(|&byte| byte == b'\n').collect();
         expected.pop_if(|last| last.is_empty());
         let chunks = random.chunks(&bytes);
-        assert_eq!(lines(Mode::Raw, &chunks), expected, "{chunks:?}");
+        assert_eq!(lines(RAW, &chunks), expected, "{chunks:?}");
     }
 }
 
@@ -267,7 +277,7 @@ fn depend_on_the_bytes_alone() {
     for _ in 0..STREAMS {
         let bytes = random.stream(&BYTES);
         let modes = [
-            Mode::Raw,
+            RAW,
             Mode::Bytes { max: 4 },
             Mode::Bytes { max: 7 },
             Mode::Text { max: 4 },

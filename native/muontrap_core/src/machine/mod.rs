@@ -306,6 +306,11 @@ impl Machine {
         matches!(self.phase, Phase::Over(_) | Phase::Closed)
     }
 
+    /// Whether that was handed out.
+    pub fn is_closed(&self) -> bool {
+        self.phase == Phase::Closed
+    }
+
     /// Whether it was told to stop.
     pub fn is_stopping(&self) -> bool {
         self.stopping.is_some()

@@ -23,6 +23,7 @@ defmodule MuonTrap do
   """
 
   alias MuonTrap.{Collect, Defaults, Doctor, Live, Nif, Options, Result}
+  alias MuonTrap.Daemon.Waiting
   alias MuonTrap.Options.Words
 
   @doc """
@@ -109,13 +110,6 @@ defmodule MuonTrap do
 
       iex> MuonTrap.run("sleep", ["1000"], timeout: 50).status
       :timeout
-
-      iex> try do
-      ...>   MuonTrap.run("true", [], cd: "/no/such/directory")
-      ...> rescue
-      ...>   error in MuonTrap.Error -> {error.step, error.reason}
-      ...> end
-      {:chdir, :enoent}
   """
   @spec run(binary(), [binary()], keyword() | map()) :: Result.t()
   def run(command, args, opts \\ []),
@@ -334,12 +328,17 @@ defmodule MuonTrap do
     * `:unacknowledged_bytes`, `:window_bytes` - how much output is on its way, and how much may be
     * `:containment`, `:cgroup` - `:cgroup` or `:subreaper`, and the directories of its cgroups
     * `:stopping`, `:orphaned`, `:done` - whether it was asked to stop, its owner is gone, or only output is left
+    * `:waiting`, `:next_start_ms` - whether this is a Daemon that waits for its `:restart_backoff`, and for how many
+      milliseconds more. It has no command meanwhile, and `nil` for `:id`
 
   Does not block a scheduler. Helpers that wait for a command (`muontrap-ready` in `ps`) are not listed.
   """
   @spec list() :: [map()]
   def list do
-    for command <- Nif.list() do
+    commands = Enum.map(Nif.list(), &Map.merge(&1, %{waiting: false, next_start_ms: nil}))
+    waiting = Enum.map(Waiting.list(), &Map.put(&1, :waiting, true))
+
+    for command <- commands ++ waiting do
       containment = if command.cgroup == [], do: :subreaper, else: :cgroup
       Map.merge(command, %{name: registered_name(command.owner), containment: containment})
     end
@@ -357,7 +356,8 @@ defmodule MuonTrap do
   pleased), a stream ends as if the program had ended by itself, a `MuonTrap.Daemon` ends as when its program does, so
   that its supervisor may start it again. To end a Daemon for good, ask its supervisor.
 
-  Returns `:ok`, or `{:error, :esrch}` if there is no such command or its tree is gone already.
+  Returns `:ok`, or `{:error, :esrch}` if there is no such command or its tree is gone already. A Daemon that waits for
+  its `:restart_backoff` has none.
 
   ## Examples
 
@@ -368,8 +368,9 @@ defmodule MuonTrap do
       iex> Task.await(task).status
       {:signaled, :sigterm}
   """
-  @spec stop(%{:id => pos_integer(), optional(atom()) => term()} | pos_integer()) ::
+  @spec stop(%{:id => pos_integer() | nil, optional(atom()) => term()} | pos_integer()) ::
           :ok | {:error, :esrch}
+  def stop(%{id: nil}), do: {:error, :esrch}
   def stop(command), do: command |> id() |> Live.stop()
 
   @doc """
@@ -385,11 +386,16 @@ defmodule MuonTrap do
     * `ArgumentError` - what is no signal
   """
   @spec signal(
-          %{:id => pos_integer(), optional(atom()) => term()} | pos_integer(),
+          %{:id => pos_integer() | nil, optional(atom()) => term()} | pos_integer(),
           MuonTrap.Signal.t()
         ) :: :ok | {:error, :file.posix()}
-  def signal(command, signal),
-    do: command |> id() |> Nif.signal_by_id(MuonTrap.Signal.number!(signal))
+  def signal(command, signal) do
+    number = MuonTrap.Signal.number!(signal)
+
+    if match?(%{id: nil}, command),
+      do: {:error, :esrch},
+      else: Nif.signal_by_id(id(command), number)
+  end
 
   defp id(%{id: id}), do: id(id)
   defp id(id) when is_integer(id) and id > 0, do: id

@@ -242,7 +242,7 @@ defmodule MuonTrap.Command do
     Telemetry.leftover(command, survivors, errors)
     pids = inspect(survivors, charlists: :as_lists)
     processes = if survivors != [], do: " Processes that cannot be killed: #{pids}."
-    errors = Enum.map(errors, &[" ", Exception.message(&1), "."])
+    errors = Enum.map(errors, &[" muontrap ", Exception.message(&1), "."])
 
     Logger.error([
       "#{command.program} ended, but something of it is left.",

@@ -93,7 +93,7 @@ defmodule MuonTrap.Defaults do
       unless Keyword.has_key?(@table, key) do
         raise ArgumentError,
               "unknown key #{inspect(key)} in the configuration of :muontrap, expected one of " <>
-                "#{inspect(Keyword.keys(@table))}, got: #{inspect(value)}"
+                "#{Enum.map_join(Keyword.keys(@table), ", ", &inspect/1)}, got: #{inspect(value)}"
       end
 
       fetch!(key)

@@ -20,6 +20,8 @@ defmodule MuonTrap.Error do
       iex> Exception.message(error)
       ~S'cannot change to directory "/nowhere": no such file or directory (enoent); ' <>
         "make the directory first, or check cd:"
+      iex> inspect(error) == "#MuonTrap.Error<" <> Exception.message(error) <> ">"
+      true
 
       iex> try do
       ...>   MuonTrap.run("no-such-program", [])
@@ -47,6 +49,7 @@ defmodule MuonTrap.Error do
   """
   @type reason :: File.posix() | atom()
 
+  @typedoc "The fields above."
   @type t :: %__MODULE__{
           step: step(),
           subject: String.t() | nil,
@@ -70,4 +73,10 @@ defmodule MuonTrap.Error do
   @spec format_error(term(), Exception.stacktrace()) :: map()
   def format_error(_errno, [{_module, _function, _arguments, info} | _callers]),
     do: %{general: message(info[:error_info].cause)}
+
+  # In logs and under supervisors nobody calls message/1. The fields are there to match on, and `inspect/2` shows them
+  # with `structs: false`.
+  defimpl Inspect do
+    def inspect(error, _opts), do: "#MuonTrap.Error<#{Exception.message(error)}>"
+  end
 end

@@ -10,8 +10,6 @@ defmodule MuonTrap.Signal do
   (not of MIPS, Alpha, SPARC and PA-RISC).
   """
 
-  alias MuonTrap.Options.Words
-
   @names [
     sighup: 1,
     sigint: 2,
@@ -87,7 +85,7 @@ defmodule MuonTrap.Signal do
   def number!(signal) do
     case number(signal) do
       {:ok, number} -> number
-      :error -> raise ArgumentError, "#{Words.expected(:signal, signal)}, got: #{inspect(signal)}"
+      :error -> raise ArgumentError, "#{refusal(signal)}, got: #{inspect(signal)}"
     end
   end
 
@@ -107,11 +105,20 @@ defmodule MuonTrap.Signal do
   def name(number) when is_integer(number) and number in 1..@max, do: number
 
   @doc false
-  # The name that was meant by "SIGTERM", :term or the like.
-  @spec near(atom() | String.t()) :: name() | nil
-  def near(name) do
-    bare = name |> to_string() |> String.downcase() |> String.replace_prefix("sig", "")
+  @spec expected() :: String.t()
+  def expected, do: "a signal name such as `:sigterm`, or a number from 1 to #{@max}"
 
+  @doc false
+  # With the signal that was meant by "SIGTERM", :term or the like.
+  @spec refusal(term()) :: String.t()
+  def refusal(value) do
+    expected = String.replace("expected " <> expected(), "`", "")
+    near = if is_atom(value) or is_binary(value), do: near(value)
+    if near, do: "#{expected}; did you mean #{inspect(near)}?", else: expected
+  end
+
+  defp near(name) do
+    bare = name |> to_string() |> String.downcase() |> String.replace_prefix("sig", "")
     Enum.find(Keyword.keys(@names ++ @aliases), &(Atom.to_string(&1) == "sig" <> bare))
   end
 end

@@ -6,14 +6,14 @@ defmodule MuonTrap.Stream do
   The output of a program as an enumerable: what `MuonTrap.stream!/3`, `MuonTrap.stream/3`, `MuonTrap.pipe!/4` and
   `MuonTrap.pipe/4` return.
 
-  It is lazy. Each enumeration starts a program of its own, in the process that enumerates and for it: when that
-  process ends, so does the program with everything it started. Nothing is read that was not asked for, so the
-  program waits for a consumer that takes its time, and no more than `:stdio_window` of its output is in the VM.
+  It is lazy. Each enumeration starts a program of its own, which the enumerating process owns: when that process ends,
+  so does the program with everything it started. Only what was asked for is read. A program that is faster than its
+  consumer waits, and at most `:stdio_window` bytes of its output are in the VM.
 
-  The enumeration is over when the tree is gone, and so it is when it stops early (`Enum.take/2`, an exception, a
-  `throw`): then the program gets `:stop_signal`, and after `:delay_to_sigkill` what is left gets SIGKILL. A suspended
-  enumeration (`Stream.zip/2`, `Enumerable.reduce/3` with `:suspend`) goes on in the process in which it was begun;
-  elsewhere it raises `ArgumentError`.
+  An enumeration returns when the program and everything it started is gone. If it stops early (`Enum.take/2`, an
+  exception, a `throw`), the program gets `:stop_signal`, and after `:delay_to_sigkill` what is left gets SIGKILL. A
+  suspended enumeration (`Stream.zip/2`, `Enumerable.reduce/3` with `:suspend`) can go on only in the process that began
+  it; elsewhere it raises `ArgumentError`.
   """
 
   import MuonTrap.Command, only: [is_terminal: 1]
@@ -23,7 +23,7 @@ defmodule MuonTrap.Stream do
   @enforce_keys [:options, :mode]
   defstruct [:options, :mode]
 
-  @typedoc "`options` is a checked call; `mode` says how the enumeration ends, see `new/2`."
+  @typedoc "`options` is a checked call; `mode` says how the enumeration ends."
   @type t :: %__MODULE__{options: Options.t(), mode: mode()}
 
   @typep mode :: :raise | :result | :silent
@@ -88,8 +88,8 @@ defmodule MuonTrap.Stream do
 
   defp next(%{owner: owner}) when owner != self() do
     raise ArgumentError,
-          "the stream of a program goes on in the process in which it was begun, #{inspect(owner)}, and not in " <>
-            inspect(self())
+          "the enumeration of a program's output goes on only in the process that began it, #{inspect(owner)}, " <>
+            "got: #{inspect(self())}"
   end
 
   defp next(state) do

@@ -3,23 +3,21 @@
 
 defmodule MuonTrap.Telemetry do
   @moduledoc """
-  What is told to the [`telemetry`](https://hex.pm/packages/telemetry) library, if the application has it.
+  The events that muontrap sends to the [`telemetry`](https://hex.pm/packages/telemetry) library.
 
-  muontrap does not depend on that library. Without it nothing is emitted and nothing has to be configured. Where it is
-  there, its application is started before muontrap's (from Elixir 1.15 on; before, list both in the order that you want).
-  As long as it is loaded and not started, nothing is emitted.
+  muontrap does not depend on it: an application that has the library gets the events, without any configuration.
+  The library's application is started before muontrap's (from Elixir 1.15 on; before, list both in the order that you
+  want). As long as it is loaded and not started, nothing is emitted.
 
       :telemetry.attach("log", [:muontrap, :command, :stop], fn _event, measurements, metadata, _config ->
         us = System.convert_time_unit(measurements.duration, :native, :microsecond)
         Logger.info("\#{metadata.command}: \#{inspect(metadata.status)} after \#{us} µs")
       end, nil)
 
-  The events are the same for `MuonTrap.cmd/3`, `MuonTrap.run/3` and `MuonTrap.Daemon`. Handlers run in the
-  process that owns the command, which waits for them: the caller, or the Daemon. A handler that raises is
-  detached by the library.
+  All functions of `MuonTrap`, and Daemons, send the same events. Handlers run in the process that owns the command, the
+  caller or the Daemon, which waits for them. The library detaches a handler that raises.
 
-  After `:start` comes exactly one of `:stop` and `:exception`, unless the owner is killed: then nobody is left
-  to emit it.
+  Exactly one of `:stop` and `:exception` follows each `:start`, unless the owner is killed before.
 
   ## Events
 
@@ -29,7 +27,7 @@ defmodule MuonTrap.Telemetry do
     * `:owner` - the pid of the process that owns the command
     * `:telemetry_span_context` - a reference, the same in all events of one command
 
-  Neither environment nor input or output is ever in an event.
+  No event holds environment, input or output.
 
   ### `[:muontrap, :command, :start]`
 
@@ -39,23 +37,23 @@ defmodule MuonTrap.Telemetry do
 
   ### `[:muontrap, :command, :stop]`
 
-  A program ended, in whatever way, and its tree is gone. Measurements:
+  A program ended, in whatever way, and so did everything that it started. Measurements:
 
     * `:duration` - since the start, in native units
     * `:monotonic_time` - in native units
-    * `:stdout_bytes`, `:stderr_bytes` - what was read of its output
+    * `:stdout_bytes`, `:stderr_bytes` - how much of its output was read
     * `:user_us`, `:system_us`, `:max_rss_bytes` - as `:usage` in `MuonTrap.Result`
 
   Metadata in addition:
 
     * `:os_pid`, `:exit_status`, `:oom_killed`, `:survivors`, `:leftovers` - as in `MuonTrap.Result`
     * `:status` - `{:exited, code}` or `{:signaled, signal}`, after a timeout too
-    * `:stopped` - whether it was asked to stop: by its timeout, by the end of its Daemon, or by an exception in
-      the caller
+    * `:stopped` - whether it was asked to stop: by its timeout, by the end of its Daemon, by an enumeration that
+      stopped early, or by an exception in the caller
 
   ### `[:muontrap, :command, :exception]`
 
-  A command could not be started, or its shim was killed. Measurements are `:duration` and `:monotonic_time`;
+  A command could not be started, or its helper was killed. Measurements are `:duration` and `:monotonic_time`;
   metadata in addition:
 
     * `:kind`, `:reason`, `:stacktrace` - `:error`, the `MuonTrap.Error`, and `[]`
@@ -63,10 +61,10 @@ defmodule MuonTrap.Telemetry do
 
   ### `[:muontrap, :command, :leftover]`
 
-  Something of a command is left that should not be. Before its `:stop` or `:exception`, and together with an
-  error in the log. Measurements:
+  A process or a cgroup of a command could not be removed. It comes before the `:stop` or `:exception`, and the log has
+  an error too. Measurements:
 
-    * `:survivors`, `:leftovers` - how many
+    * `:survivors`, `:leftovers` - how many of them
 
   Metadata in addition:
 
@@ -236,6 +234,9 @@ defmodule MuonTrap.Telemetry do
     apply(:telemetry, :execute, [event, measurements, metadata])
   catch
     kind, reason ->
-      Logger.error(["no telemetry: ", Exception.format(kind, reason, __STACKTRACE__)])
+      Logger.error([
+        "muontrap lost a telemetry event: ",
+        Exception.format(kind, reason, __STACKTRACE__)
+      ])
   end
 end

@@ -202,7 +202,7 @@ defmodule MuonTrap.StreamTest do
     # Both lines came together: the next one has to be waited for.
     elsewhere = Task.async(fn -> catch_error(go_on.({:cont, []})) end)
     assert %ArgumentError{message: message} = Task.await(elsewhere, @patience_ms)
-    assert message =~ "goes on in the process in which it was begun"
+    assert message =~ "goes on only in the process that began it"
     assert {:halted, []} = go_on.({:halt, []})
   end
 

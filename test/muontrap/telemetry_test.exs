@@ -234,7 +234,7 @@ defmodule MuonTrap.TelemetryTest do
           assert_receive {:EXIT, ^daemon, :normal}
         end)
 
-      assert log =~ "no telemetry: "
+      assert log =~ "muontrap lost a telemetry event: "
       remove()
     end
 

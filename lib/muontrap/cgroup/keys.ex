@@ -2,13 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 
 defmodule MuonTrap.Cgroup.Keys do
-  @moduledoc """
-  The one table of what the `:cgroup` option takes, with the files behind each key in cgroup v1 and v2.
+  @moduledoc false
+  # The one table of what the `:cgroup` option takes, with the files behind each key in cgroup v1 and v2.
+  #
+  # `MuonTrap.Cgroup.Value` translates values to these files and back, for setting and for reading.
 
-  `MuonTrap.Cgroup.Value` translates values to these files and back, for setting and for reading.
-  """
-
-  alias MuonTrap.Cgroup.Value
+  alias MuonTrap.Cgroup.Bytes
   alias MuonTrap.Text
 
   @type key ::
@@ -125,7 +124,7 @@ defmodule MuonTrap.Cgroup.Keys do
   end
 
   defp cast(type, given) when type in [:bytes, :bytes_or_max] and is_binary(given) do
-    case Value.parse_bytes(given) do
+    case Bytes.parse(given) do
       {:ok, bytes} when is_integer(bytes) -> {:ok, bytes}
       {:ok, :max} when type == :bytes_or_max and given == "max" -> {:ok, :max}
       _too_much_or_none -> :error

@@ -90,7 +90,11 @@ defmodule MuonTrap.Error.Steps do
   ]
 
   # Where the text of Erlang is another one than that of strerror(3), or none.
-  @errnos [eperm: "operation not permitted", eopnotsupp: "operation not supported"]
+  @errnos [
+    eperm: "operation not permitted",
+    eopnotsupp: "operation not supported",
+    erange: "out of range"
+  ]
 
   @hints [
     {:lookup, :enoent, "give the absolute path, or check PATH"},
@@ -120,7 +124,7 @@ defmodule MuonTrap.Error.Steps do
     {:fork, :eagain, "the process limit (RLIMIT_NPROC or pids.max) is reached"},
     {:pipe, :emfile, "raise the limit of open files (ulimit -n) of the VM"},
     {:pipe, :enfile, "raise the system's limit of open files (sysctl fs.file-max)"},
-    {:shim, :died, "the program was ended with it; start it again"},
+    {:shim, :died, "start the program again"},
     {:start_timeout, :timeout, "look at what it logs, or raise start_timeout:"},
     {:watchdog, :timeout, "find out why it hangs, or raise watchdog:"}
   ]

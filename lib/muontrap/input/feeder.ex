@@ -16,6 +16,7 @@ defmodule MuonTrap.Input.Feeder do
   # Events go to an alias of the owner and not to its pid, so that none comes after the owner has stopped it.
 
   alias MuonTrap.Nif
+  alias MuonTrap.Options.Words
   require Logger
 
   @interrupt :halt
@@ -155,7 +156,9 @@ defmodule MuonTrap.Input.Feeder do
     IO.iodata_to_binary(piece)
   rescue
     # Without the piece, which the stack trace would show.
-    ArgumentError -> raise ArgumentError, "an element of :input is no iodata"
+    ArgumentError ->
+      raise ArgumentError,
+            "every element of :input must be iodata, such as a string, got: #{Words.kind(piece)}"
   end
 
   # An empty piece needs no credit, but may be one of an endless row.
@@ -183,7 +186,7 @@ defmodule MuonTrap.Input.Feeder do
   defp raised(kind, reason, stacktrace) do
     if Process.get(:halted?) do
       text = Exception.format(kind, reason, stacktrace)
-      Logger.error("the :input of a command that ended could not be released: " <> text)
+      Logger.error("an enumerable :input failed while it was halted, after its program: " <> text)
     end
 
     {:raised, kind, reason, stacktrace}

@@ -112,8 +112,36 @@ defmodule MuonTrap.Options.Table do
         `:delay_to_sigkill` in any case, not counting the time that output waits for its owner. After a stop nothing
         lingers.
         """},
-       {:exit_status_to_reason, [:daemon], {:function, 1}, nil,
-        "takes an exit status other than 0 and returns the stop reason; without it, `:error_exit_status` or `{:oom_killed, status}`"}
+       {:exit_status_to_reason, [:daemon], :exit_reason, nil,
+        """
+        takes an exit status other than 0 and returns the stop reason; without it, `:error_exit_status` or
+        `{:oom_killed, status}`
+
+        With `:result` the reason is `{:exit_status, result}`, a `MuonTrap.Result` whose `:stderr` is the end that
+        `:tail_bytes` speaks of.
+        """},
+       {:stop, [:daemon], :stop, nil,
+        """
+        how the program is asked to stop, in place of `:stop_signal`: `stop: [:sigint, 5_000, :sigterm, 2_000]` or
+        `stop: {"nginx", ["-s", "quit"]}`
+
+        Each step of a list is a signal or a command, and may have a pause in milliseconds after it, which ends with the
+        program. What has no pause is followed at once; the last step has `:delay_to_sigkill`. Then what is left gets
+        SIGKILL in any case. A command is contained, runs as the program does (`:cd`, `:env`, `:clear_env`, `:uid`,
+        `:gid`, `:groups`, `:umask`) with the program's pid in `MAINPID`, and may take as long as its pause. Where nobody
+        is left to take steps, at the end of the owner or of the VM, the program gets `:stop_signal` and has
+        `:delay_to_sigkill`.
+        """},
+       {:restart_backoff, [:daemon], :restart_backoff, nil,
+        """
+        the Daemon stays when its program ends and starts it again after a while, unnoticed by the supervisor:
+        `restart_backoff: [first: 500, max: 60_000]`
+
+        It waits `:first` ms after a first failure, twice as long after each that follows, `:max` at the most, each time
+        a random part of that between the half and the whole. A program that was ready and ran for `:healthy_after` ms
+        has not failed before. With `on: :failure` exit status 0 still ends the Daemon, with `on: :end` it does not.
+        `true` and what is not given mean `first: 500, max: 60_000, healthy_after: 30_000, on: :failure`.
+        """}
      ]},
     {"Identity and limits",
      [
@@ -190,9 +218,25 @@ defmodule MuonTrap.Options.Table do
         """
         called with the bytes of each line in place of Logger: `logger_fun: &IO.puts/1`
 
-        The line comes without its `\\n` or `\\r\\n`. Of the other log options only `:logger_metadata` and `:log_line_max`
-        have an effect then. Lines that come together are parts of one binary of up to 16 KiB: use `:binary.copy/1` on
+        The line comes without its `\\n` or `\\r\\n`. Of the other log options only `:logger_metadata`, `:log_line_max`
+        and `:log_rate` have an effect then. Lines that come together are parts of one binary of up to 16 KiB: use `:binary.copy/1` on
         the few that you keep for long.
+        """},
+       {:log_rate, [:daemon], {:integer, 1..0xFFFF_FFFF}, nil,
+        """
+        how many lines of both streams are logged in a second at the most: `log_rate: 100`
+
+        `:logger_fun` gets no more either. The others are read and dropped, counted in `:dropped_lines` of
+        `MuonTrap.Daemon.statistics/1`, and told of by a warning, once in a second.
+        """},
+       {:tail_bytes, [:daemon], {:integer, 0..0x10_0000}, nil,
+        """
+        how many bytes of the end of standard error are kept, to be logged when the program fails
+
+        Whole lines are shown. Without it that is 4,096 where standard error is read anyway: with `:log_stderr`,
+        `:capture_stderr_only`, or `:stderr_to_stdout` together with `:log_output` or `:logger_fun`. Given, standard error
+        is read for it in any case, and passed on line by line to that of the VM where it would have been that; with
+        `stderr: :null` it is dropped.
         """}
      ]},
     {"Readiness",
@@ -217,7 +261,9 @@ defmodule MuonTrap.Options.Table do
         with `ready: :notify`, the Daemon stops if its program does not say `WATCHDOG=1` at least this often
 
         It counts once the program is ready. The program finds the time in `WATCHDOG_USEC`.
-        """}
+        """},
+       {:reload, [:daemon], :signal, :sighup,
+        "the signal with which `MuonTrap.Daemon.reload/2` asks the program to read its configuration again"}
      ]}
   ]
 

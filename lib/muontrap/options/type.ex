@@ -8,6 +8,7 @@ defmodule MuonTrap.Options.Type do
   # words for them.
 
   alias MuonTrap.Cgroup.Keys
+  alias MuonTrap.Daemon.{Backoff, StopSteps}
   alias MuonTrap.Signal
 
   @type t ::
@@ -39,6 +40,9 @@ defmodule MuonTrap.Options.Type do
           | :logger_fun
           | :keyword
           | :ready
+          | :exit_reason
+          | :stop
+          | :restart_backoff
           | {:integer, Range.t()}
           | {:function, arity()}
           | {:one_of, [atom()]}
@@ -159,6 +163,10 @@ defmodule MuonTrap.Options.Type do
   def cast(:ready, {:fun, fun} = value) when is_function(fun, 0), do: {:ok, value}
   def cast(:ready, {:tcp, port} = value) when port in 1..65_535, do: {:ok, value}
 
+  def cast(:exit_reason, :result), do: {:ok, :result}
+  def cast(:exit_reason, value), do: cast({:function, 1}, value)
+  def cast(:stop, value), do: StopSteps.cast(value)
+  def cast(:restart_backoff, value), do: Backoff.cast(value)
   def cast({:integer, range}, value) when is_integer(value), do: ok_if(value in range, value)
   def cast({:function, arity}, value) when is_function(value, arity), do: {:ok, value}
   def cast({:one_of, atoms}, value), do: ok_if(value in atoms, value)

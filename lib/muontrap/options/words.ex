@@ -20,7 +20,7 @@ defmodule MuonTrap.Options.Words do
   def describe(:env), do: "`{name, value}` pairs in a list, a map or another enumerable"
   def describe(:collectable), do: "a Collectable, such as a string or a list"
   def describe(:input), do: "iodata or an enumerable of iodata"
-  def describe(:signal), do: "a signal name such as `:sigterm`, or a number from 1 to 64"
+  def describe(:signal), do: Signal.expected()
 
   def describe(:rlimits),
     do: "a keyword list or map; each limit is an integer, `:infinity` or `{soft, hard}`"
@@ -57,6 +57,17 @@ defmodule MuonTrap.Options.Words do
     do:
       "`{:output, regex}`, `{:tcp, port}`, `{:fun, function}` with a function without arguments, or `:notify`"
 
+  def describe(:exit_reason), do: describe({:function, 1}) <> ", or `:result`"
+
+  def describe(:stop),
+    do:
+      "a signal name or `{command, arguments}`, or a list of those, each with a pause in milliseconds after it or not"
+
+  def describe(:restart_backoff),
+    do:
+      "`true`, or a keyword list with `:first`, `:max`, `:healthy_after` (milliseconds, 1 or more, `:first` at most `:max`) " <>
+        "and `:on` (`:failure` or `:end`)"
+
   def describe({:integer, %{first: 1, last: last}}) when last >= @endless,
     do: "an integer, 1 or more"
 
@@ -78,10 +89,7 @@ defmodule MuonTrap.Options.Words do
     do:
       "expected names that are neither empty nor hold \"=\", and names and values without NUL bytes"
 
-  defp special(:signal, name) when is_atom(name) or is_binary(name) do
-    if signal = Signal.near(name),
-      do: "expected #{describe(:signal)}; did you mean #{inspect(signal)}?"
-  end
+  defp special(:signal, value), do: Signal.refusal(value)
 
   defp special(:rlimits, {resource, limit}) do
     cond do
@@ -135,6 +143,9 @@ defmodule MuonTrap.Options.Words do
   @spec shown(Type.t(), term()) :: String.t()
   def shown(:env, {name, value}) when is_binary(name), do: "{#{inspect(name)}, #{kind(value)}}"
   def shown(type, value) when type in [:env, :input], do: kind(value)
+  # The same holds for the arguments of a command.
+  def shown(:stop, {command, _args}), do: "{#{inspect(command)}, ...}"
+  def shown(:stop, line) when is_binary(line), do: "a string"
   def shown({:one_of, _atoms}, text) when is_binary(text), do: "a string"
 
   def shown(:cgroup, {key, value}),

@@ -134,10 +134,7 @@ impl Machine {
             Event::Failed(failure) | Event::Refused(failure) => {
                 self.conclude(Terminal::Failed(failure))
             }
-            // An order to stop it would be lost with the shim that had not read that either.
-            Event::Unread if self.phase == Phase::Starting && self.stopping.is_none() => {
-                vec![Effect::StartAgain, Effect::Set(Deadline::Start(StartStep::Wake))]
-            }
+            Event::Unread if self.phase == Phase::Starting => self.start_again(),
             Event::ShimDied | Event::Unread => self.settle(),
             Event::Settled(survivors) if self.phase == Phase::Settling => {
                 let terminal = Terminal::died(self.panic.take(), survivors);
@@ -170,6 +167,13 @@ impl Machine {
         effects
     }
 
+    fn start_again(&self) -> Vec<Effect> {
+        let mut effects = vec![Effect::StartAgain, Effect::Set(Deadline::Start(StartStep::Wake))];
+        // The shim had not read the order either.
+        effects.extend(self.stopping.map(order_to_stop));
+        effects
+    }
+
     fn end_with_owner(&mut self) -> Vec<Effect> {
         if self.owner_gone {
             return Vec::new();
@@ -193,8 +197,7 @@ impl Machine {
         if self.phase == Phase::Settling {
             return Vec::new();
         }
-        let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
-        let mut effects = vec![Effect::Order(Order::Stop { grace_ms, told: false })];
+        let mut effects = vec![order_to_stop(grace)];
         if shorter {
             effects.push(Effect::Set(Deadline::Stop(StopStep::Wake, grace)));
         }
@@ -315,4 +318,9 @@ impl Machine {
     pub fn window(&self) -> Window {
         self.window
     }
+}
+
+fn order_to_stop(grace: Duration) -> Effect {
+    let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
+    Effect::Order(Order::Stop { grace_ms, told: false })
 }

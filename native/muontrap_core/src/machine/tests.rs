@@ -106,7 +106,7 @@ fn starts() {
         (Event::Refused(failure()), end(), failed()),
         (Event::Ended(outcome()), end(), Phase::Over(Terminal::Ended(outcome()))),
         (Event::ShimDied, settle(), Phase::Settling),
-        (Event::Unread, again, Phase::Starting),
+        (Event::Unread, again.clone(), Phase::Starting),
         (start(StartStep::Nudge), nudge, Phase::Starting),
         (start(StartStep::Evict), evict, Phase::Starting),
         (Event::Lingering, vec![Effect::AnswerLingering], Phase::Lingering),
@@ -114,10 +114,11 @@ fn starts() {
         (start(StartStep::Replace), vec![Effect::Ask(Ask::Replace)], Phase::Starting),
     ];
     check(&[], rows);
-    // Told to stop meanwhile, it is not started again; nor once it has been heard of.
-    let gone = vec![(Event::Unread, settle(), Phase::Settling)];
-    check(&[Event::Stop(GRACE)], gone.clone());
-    check(&[Event::Started(7)], gone);
+    // Told to stop meanwhile, it is told so again.
+    let stopped = [again, vec![order_to_stop(GRACE)]].concat();
+    check(&[Event::Stop(GRACE)], vec![(Event::Unread, stopped, Phase::Starting)]);
+    // Not once it has been heard of.
+    check(&[Event::Started(7)], vec![(Event::Unread, settle(), Phase::Settling)]);
 }
 
 #[test]

@@ -19,10 +19,13 @@ defmodule MuonTrap do
   | replace `System.shell/2` | `shell/2` | output and exit status |
   | handle output as it comes | `stream!/3`, `stream/3` | a lazy enumerable |
   | join programs to a pipeline | `pipe!/4`, `pipe/4` | a lazy enumerable |
+  | talk to a program | `open/3` | a `MuonTrap.Session` |
   | keep a program running | `MuonTrap.Daemon` | a child of your supervisor |
+
+  All but the last can have their program on another node, with `:node`.
   """
 
-  alias MuonTrap.{Collect, Defaults, Doctor, Live, Nif, Options, Result}
+  alias MuonTrap.{Collect, Defaults, Doctor, Live, Nif, Options, Result, Session}
   alias MuonTrap.Daemon.Waiting
   alias MuonTrap.Options.Words
 
@@ -52,7 +55,8 @@ defmodule MuonTrap do
       `rescue`, `Exception.format/3` with `error.original` and `__STACKTRACE__` does. `run/3` raises a `MuonTrap.Error`
       to match on instead
     * `MuonTrap.Error` - the system refused an option (user, limit, cgroup), and the program did not run; a helper was
-      killed, and the program with it (the step is `:shim`); or the native library is missing (`:nif`)
+      killed, and the program with it (the step is `:shim`); the native library is missing (`:nif`); or the other node
+      cannot be reached, or was lost (`:node`)
 
   A program that its cgroup's memory limit leaves no room for returns `{"", 137}`, as if the OOM killer had ended it,
   and the log names the limit.
@@ -296,6 +300,36 @@ defmodule MuonTrap do
     input = {:input, MuonTrap.Stream.as_input(enumerable)}
     Options.validate!(:stream, command, args, [input | Enum.to_list(opts)])
   end
+
+  @doc """
+  Starts a program to talk to, and returns a session: `MuonTrap.Session` has what can be done with it.
+
+  Returns when the program runs. The calling process owns the session: when it ends, the program and everything it
+  started ends as well.
+
+  ## Options
+
+  #{Options.docs(:session)}
+  ## Errors
+
+    * `ArgumentError` - an argument or option that makes no sense
+    * `{:error, %MuonTrap.Error{}}` - the program cannot be started, and has not run
+
+  ## Examples
+
+      iex> {:ok, session} = MuonTrap.open("tr", ["a-z", "A-Z"])
+      iex> MuonTrap.Session.write(session, "hello")
+      iex> MuonTrap.Session.close_stdin(session)
+      iex> MuonTrap.Session.read(session)
+      {:ok, "HELLO"}
+      iex> {:ok, result} = MuonTrap.Session.await(session)
+      iex> result.status
+      {:exited, 0}
+  """
+  @spec open(binary(), [binary()], keyword() | map()) ::
+          {:ok, Session.t()} | {:error, MuonTrap.Error.t()}
+  def open(command, args, opts \\ []),
+    do: Session.open(Options.validate!(:session, command, args, opts))
 
   @doc """
   Returns the absolute path of the program `muontrap`, which contains one command without this library.

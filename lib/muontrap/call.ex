@@ -10,31 +10,44 @@ defmodule MuonTrap.Call do
 
   alias MuonTrap.{Command, Error, Options, Result, StderrTail}
 
+  # As long as any.
+  @line_max_bytes 0x7FFF_FFFF
+
   @typedoc "What becomes of standard error in the VM: `:apart`, its end is kept, or nothing of its own."
   @type stderr :: :apart | :tail | nil
 
   @doc "What is to become of it. `raising?`: a status other than 0 is raised, with the end of standard error."
   @spec stderr(Options.t(), boolean()) :: stderr()
+  def stderr(%{pty: %{}}, _raising?), do: nil
   def stderr(%{capture_stderr: true}, _raising?), do: :apart
   def stderr(%{capture_stderr_only: true}, _raising?), do: nil
   def stderr(%{stderr_to_stdout: true}, _raising?), do: nil
   def stderr(%{use_stdio: false}, _raising?), do: nil
   def stderr(_options, raising?), do: if(raising?, do: :tail)
 
-  @doc "Starts the program of a checked call. `stderr_lines?`: with `:lines` standard error comes in lines as well."
-  @spec start(Options.t(), stderr(), boolean()) :: {:ok, Command.t()} | {:error, Error.t()}
-  def start(options, stderr, stderr_lines?) do
-    lines = if options.lines, do: :raw
+  @doc """
+  Starts the program of a checked call. `stderr_lines?`: with `:lines` standard error comes in lines as well. `more` is
+  that of `MuonTrap.Command.start/3`.
+  """
+  @spec start(Options.t(), stderr(), boolean(), keyword()) ::
+          {:ok, Command.t()} | {:error, Error.t()}
+  def start(options, stderr, stderr_lines?, more \\ []) do
+    lines = if options.lines, do: lines(options)
     lines_of_stderr = if stderr_lines?, do: lines
-    Command.start(options, stdio(options, stderr), lines: {lines, lines_of_stderr})
+    Command.start(options, stdio(options, stderr), [lines: {lines, lines_of_stderr}] ++ more)
   end
+
+  # A terminal makes \r\n of each \n.
+  defp lines(%{pty: %{}}), do: {:bytes, @line_max_bytes}
+  defp lines(_options), do: :raw
 
   defp stdio(%{use_stdio: false}, _stderr), do: {:inherit, :inherit, :inherit}
 
   defp stdio(options, stderr) do
-    stdin = if options.input || options.stdin == :open, do: :pipe, else: :null
+    stdin = if options[:input] || options.stdin in [:open, :pipe], do: :pipe, else: :null
 
     cond do
+      options.pty -> {stdin, :pipe, :stdout}
       options.capture_stderr_only -> {stdin, :null, :pipe}
       options.stderr_to_stdout -> {stdin, :pipe, :stdout}
       stderr -> {stdin, :pipe, :pipe}

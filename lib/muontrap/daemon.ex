@@ -70,7 +70,7 @@ defmodule MuonTrap.Daemon do
   require Logger
 
   alias MuonTrap.Daemon.{Launch, Server, Statistics, StopSteps}
-  alias MuonTrap.{Cgroup, Defaults, Error, Options, Signal}
+  alias MuonTrap.{Cgroup, Defaults, Error, Options, Pty, Signal}
 
   @margin_ms Launch.margin_ms()
   # A Daemon that has nothing to do keeps next to no memory: 4 KB, and 38 after its start.
@@ -205,9 +205,24 @@ defmodule MuonTrap.Daemon do
   @spec write(GenServer.server(), iodata()) :: :ok | {:error, :eagain | :epipe}
   def write(server, data), do: GenServer.call(server, {:write, IO.iodata_to_binary(data)})
 
-  @doc "Ends the program's standard input after everything that was written to it."
+  @doc """
+  Ends the program's standard input after everything that was written to it.
+
+  On a terminal (`:pty`) that is the end-of-file character, Ctrl-D, and nothing can be typed after it.
+  """
   @spec close_stdin(GenServer.server()) :: :ok
   def close_stdin(server), do: GenServer.call(server, :close_stdin)
+
+  @doc """
+  Gives the program's terminal another size, in characters. The kernel tells the program by SIGWINCH.
+
+  Answers at once. `{:error, :enotty}`: it was started without `:pty`. `{:error, :esrch}`: the program is not there yet,
+  or nothing is left of it. Raises `ArgumentError` for what is no size (1 to 65,535). See `TIOCSWINSZ` in
+  `ioctl_tty(2)`.
+  """
+  @spec resize(GenServer.server(), pos_integer(), pos_integer()) ::
+          :ok | {:error, :enotty | :esrch}
+  def resize(server, rows, cols), do: GenServer.call(server, {:resize, Pty.size!(rows, cols)})
 
   @doc """
   What is known of the program so far.

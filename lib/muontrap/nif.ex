@@ -82,6 +82,9 @@ defmodule MuonTrap.Nif do
   @spec close_stdin(handle()) :: :ok
   def close_stdin(_handle), do: :erlang.nif_error(:not_loaded)
 
+  @spec resize(handle(), 1..0xFFFF, 1..0xFFFF) :: :ok | {:error, :file.posix()}
+  def resize(_handle, _rows, _cols), do: :erlang.nif_error(:not_loaded)
+
   @spec news?(handle()) :: boolean()
   def news?(_handle), do: :erlang.nif_error(:not_loaded)
 

@@ -17,7 +17,7 @@ defmodule MuonTrap.Options do
   alias MuonTrap.Options.{Conflicts, Docs, Legacy, Refusal, Table, Type}
 
   @typedoc "The function that the options are for."
-  @type kind :: :cmd | :run | :stream | :daemon
+  @type kind :: :cmd | :run | :stream | :daemon | :session
 
   @typedoc """
   A checked call: `:command`, `:args` and every option of the function, those not given with their default.
@@ -37,7 +37,8 @@ defmodule MuonTrap.Options do
     cmd: "MuonTrap.cmd/3",
     run: "MuonTrap.run/3",
     stream: "MuonTrap.stream/3",
-    daemon: "MuonTrap.Daemon.start_link/3"
+    daemon: "MuonTrap.Daemon.start_link/3",
+    session: "MuonTrap.open/3"
   ]
 
   @all Keyword.keys(@functions)

@@ -14,8 +14,9 @@ defmodule MuonTrap.Telemetry do
         Logger.info("\#{metadata.command}: \#{inspect(metadata.status)} after \#{us} µs")
       end, nil)
 
-  All functions of `MuonTrap`, and Daemons, send the same events. Handlers run in the process that owns the command, the
-  caller or the Daemon, which waits for them. The library detaches a handler that raises.
+  All functions of `MuonTrap`, Daemons and sessions send the same events. Handlers run in the process that owns the
+  command, which waits for them: the caller, the Daemon, or that of the session. The library detaches a handler that
+  raises.
 
   Exactly one of `:stop` and `:exception` follows each `:start`, unless the owner is killed before.
 
@@ -26,6 +27,7 @@ defmodule MuonTrap.Telemetry do
     * `:command`, `:args` - as they were given
     * `:owner` - the pid of the process that owns the command
     * `:telemetry_span_context` - a reference, the same in all events of one command
+    * `:node` - of a command on another node, which emits none there
 
   No event holds environment, input or output.
 
@@ -156,7 +158,8 @@ defmodule MuonTrap.Telemetry do
   @spec stop(Command.t(), map()) :: :ok
   def stop(command, outcome) do
     if heard?() do
-      info = Nif.info(command.handle)
+      # Another node tells it with the outcome.
+      info = Map.get_lazy(outcome, :info, fn -> Nif.info(command.handle) end)
 
       measurements =
         outcome
@@ -213,12 +216,14 @@ defmodule MuonTrap.Telemetry do
   end
 
   defp metadata(command) do
-    %{
+    metadata = %{
       command: command.program,
       args: command.args,
       owner: self(),
       telemetry_span_context: command.ref
     }
+
+    if command.node, do: Map.put(metadata, :node, command.node), else: metadata
   end
 
   defp times(command) do

@@ -10,7 +10,8 @@ defmodule MuonTrap.OptionsTest do
   alias MuonTrap.Options
   alias MuonTrap.Options.Words
 
-  @kinds [:cmd, :run, :stream, :daemon]
+  @kinds [:cmd, :run, :stream, :daemon, :session]
+  @called [:cmd, :run, :stream]
   @uid_max 4_294_967_294
 
   defp validate!(kind \\ :cmd, opts), do: Options.validate!(kind, "true", [], opts)
@@ -39,11 +40,14 @@ defmodule MuonTrap.OptionsTest do
     {:nice, [{-20, -20}, {19, 19}], [-21, 20, 1.0]},
     {:oom_score_adj, [{-1000, -1000}, {1000, 1000}], [-1001, 1001]},
     {:no_new_privs, [{true, true}], [1]},
-    {:input, [{"a", "a"}, {["a", ?b, [["c"]]], ["a", ?b, [["c"]]]}, {1..2, 1..2}],
-     [nil, :a, [:a], [0x1F600], %{a: 1}, 5, ["a" | :b]]},
     {:cgroup_base, [{"a/b", "a/b"}, {"...", "..."}, {"/a/b/", "a/b"}, {:self, :self}],
      ["", "/", "a//b", ".", "a/./b", "..", "a/..", "../a", "/../a", "a\0b", :other, nil]},
     {:cgroup_path, [{"a", "a"}, {"/a", "a"}, {"a/", "a"}], ["", "a/../b", "a\0", :self]}
+  ]
+
+  @input [
+    {:input, [{"a", "a"}, {["a", ?b, [["c"]]], ["a", ?b, [["c"]]]}, {1..2, 1..2}],
+     [nil, :a, [:a], [0x1F600], %{a: 1}, 5, ["a" | :b]]}
   ]
 
   @daemon [
@@ -72,7 +76,24 @@ defmodule MuonTrap.OptionsTest do
     {:stdin, [{:open, :open}, {:null, :null}], [:pipe, "x", true]}
   ]
 
-  for {kinds, table} <- [{@kinds, @common}, {[:daemon], @daemon}, {@kinds -- [:daemon], @calls}],
+  @session [
+    {:stdin, [{:pipe, :pipe}, {:null, :null}], [:open, true]},
+    {:capture_stderr, [{true, true}], [nil]},
+    {:lines, [{1, 1}], [0, true]},
+    {:timeout, [{1, 1}, {:infinity, :infinity}], [0, nil]},
+    {:active, [{true, true}, {false, false}, {:once, :once}, {7, 7}], [0, -1, :twice, nil, 1.0]},
+    {:max_buffer, [{1, 1}], [0, :infinity]}
+  ]
+
+  @tables [
+    {@kinds, @common},
+    {@kinds -- [:session], @input},
+    {[:daemon], @daemon},
+    {@called, @calls},
+    {[:session], @session}
+  ]
+
+  for {kinds, table} <- @tables,
       {key, accepted, refused} <- table do
     test "accepts what #{inspect(key)} is for in #{hd(kinds)}, and says what is wrong with the rest" do
       for kind <- unquote(kinds) do
@@ -325,7 +346,8 @@ defmodule MuonTrap.OptionsTest do
   test "has a Daemon's input open, and that of a call empty, unless something else is said" do
     assert %{stdin: :pipe, stderr: :inherit} = validate!(:daemon, [])
     assert validate!(:daemon, input: "x").stdin == :null
-    for kind <- @kinds -- [:daemon], do: assert(validate!(kind, []).stdin == :null)
+    assert validate!(:session, []).stdin == :pipe
+    for kind <- @called, do: assert(validate!(kind, []).stdin == :null)
   end
 
   test "says what to write instead of a path that leads into a mounted hierarchy" do

@@ -13,12 +13,25 @@ main = self()
 
 if shims == "ready", do: MuonTrap.Trees.make_ready(length(shapes))
 
+start = fn shape, token ->
+  case MuonTrap.VMDeath.of_sessions()[shape] do
+    nil ->
+      running = MuonTrap.Trees.start(shape, token, opts)
+      {running, MuonTrap.Nif.info(running.handle).os_pid}
+
+    shape ->
+      session = MuonTrap.Trees.open(shape, token, opts)
+      {:ok, os_pid} = MuonTrap.Session.os_pid(session)
+      {session, os_pid}
+  end
+end
+
 owners =
   for shape <- shapes do
     spawn(fn ->
       token = MuonTrap.VMDeath.shape_token(token, shape)
-      running = MuonTrap.Trees.start(String.to_existing_atom(shape), token, opts)
-      send(main, {:stands, MuonTrap.Nif.info(running.handle).os_pid})
+      {running, os_pid} = start.(String.to_existing_atom(shape), token)
+      send(main, {:stands, os_pid})
       receive(do: (:never -> running))
     end)
   end

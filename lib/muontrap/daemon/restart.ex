@@ -6,8 +6,8 @@ defmodule MuonTrap.Daemon.Restart do
   # A Daemon with `:restart_backoff` stays when its program is over, rests for a while, and starts it again.
 
   alias MuonTrap.Daemon
-  alias MuonTrap.Daemon.{Backoff, Launch, Output, Ready, Report, State, Stdin, Waiting}
-  alias MuonTrap.Text
+  alias MuonTrap.Daemon.{Backoff, Launch, Output, Ready, Report, State, Waiting}
+  alias MuonTrap.{Stdin, Text}
 
   @doc "Whether the program is started again after what would be this stop reason."
   @spec again?(State.t(), term()) :: boolean()

@@ -12,7 +12,7 @@ defmodule MuonTrap.Daemon.Server do
 
   import MuonTrap.Command, only: [is_terminal: 1]
 
-  alias MuonTrap.{Command, Error, Input, Nif}
+  alias MuonTrap.{Command, Error, Input, Nif, Stdin}
 
   alias MuonTrap.Daemon.{
     Ending,
@@ -28,8 +28,7 @@ defmodule MuonTrap.Daemon.Server do
     Restart,
     Start,
     State,
-    Statistics,
-    Stdin
+    Statistics
   }
 
   # How long a Daemon is there at the least: whoever has started a program that ends at once gets answers for a
@@ -117,11 +116,17 @@ defmodule MuonTrap.Daemon.Server do
     end
   end
 
+  def handle_call({:resize, _size}, _from, %{command: nil} = state),
+    do: {:reply, {:error, :esrch}, state}
+
+  def handle_call({:resize, {rows, cols}}, _from, state),
+    do: {:reply, Nif.resize(state.command.handle, rows, cols), state}
+
   def handle_call({:write, bytes}, _from, state) do
     case Stdin.put(state.stdin, bytes) do
       {:ok, stdin} ->
         # Written now, so that a pipe that nobody reads any more is known to the next caller.
-        {:reply, :ok, %{state | stdin: Stdin.write(stdin, State.handle(state))}}
+        {:reply, :ok, %{state | stdin: Stdin.write(stdin, state.command)}}
 
       {:error, _reason} = error ->
         {:reply, error, state}
@@ -129,7 +134,7 @@ defmodule MuonTrap.Daemon.Server do
   end
 
   def handle_call(:close_stdin, _from, state) do
-    stdin = state.stdin |> Stdin.close() |> Stdin.write(State.handle(state))
+    stdin = state.stdin |> Stdin.close() |> Stdin.write(state.command)
     {:reply, :ok, %{state | stdin: stdin}}
   end
 
@@ -244,9 +249,9 @@ defmodule MuonTrap.Daemon.Server do
   end
 
   defp event(:writable, state) do
-    handle = state.command.handle
-    input = Input.write(state.input, handle)
-    {:noreply, %{state | input: input, stdin: Stdin.write(state.stdin, handle)}}
+    %{command: command} = state
+    input = Input.write(state.input, command.handle)
+    {:noreply, %{state | input: input, stdin: Stdin.write(state.stdin, command)}}
   end
 
   # A GenServer takes what is thrown for its result.

@@ -5,8 +5,8 @@ defmodule MuonTrap.Daemon.Start do
   @moduledoc false
   # The start of a program by its Daemon, and what the Daemon hears meanwhile.
 
-  alias MuonTrap.Daemon.{Flow, Launch, Notify, Ready, State, Stdin, Waiting}
-  alias MuonTrap.{Error, Input}
+  alias MuonTrap.Daemon.{Flow, Launch, Notify, Ready, State, Waiting}
+  alias MuonTrap.{Error, Input, Stdin}
 
   @doc """
   Starts the program. The time to become ready counts from `since_ms`, when nothing but the program was to be waited
@@ -40,7 +40,7 @@ defmodule MuonTrap.Daemon.Start do
         options: State.visible(options),
         call: kept(options),
         input: options.input |> Input.new(command) |> Input.write(command.handle),
-        stdin: Stdin.write(stdin, command.handle),
+        stdin: Stdin.write(stdin, command),
         socket: Ready.socket(ready),
         notify: if(options.ready == :notify, do: %Notify{}),
         timer: if(ready != :ready, do: State.start_timer(left_ms, :start_timeout)),

@@ -5,8 +5,8 @@ defmodule MuonTrap.Daemon.State do
   @moduledoc false
   # What a Daemon's process knows, and its timers.
 
-  alias MuonTrap.{Command, Error, Input, Nif, Options, Text}
-  alias MuonTrap.Daemon.{Notify, Output, Ready, Reload, Report, Stdin, Waiting}
+  alias MuonTrap.{Command, Error, Input, Nif, Options, Stdin, Text}
+  alias MuonTrap.Daemon.{Notify, Output, Ready, Reload, Report, Waiting}
 
   # options: without what must not show in a crash report
   # call: returns all of them; a function, which shows nothing of what it holds

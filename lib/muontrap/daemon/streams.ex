@@ -25,6 +25,10 @@ defmodule MuonTrap.Daemon.Streams do
     kept? = tail_asked?(options)
 
     cond do
+      # Read, or it would fill up.
+      options.pty ->
+        {:pipe, :stdout}
+
       # Read whoever wants it, so that it is counted.
       options.capture_stderr_only ->
         {:null, :pipe}

@@ -24,6 +24,8 @@ defmodule MuonTrap.Error.Steps do
     {:stdio, "set up standard input and output for", nil,
      "raise the VM's limit of open files (`ulimit -n`)"},
     {:setsid, "make a session for", nil, "allow setsid(2) in the seccomp filter"},
+    {:terminal, "give the terminal to", nil,
+     "allow ioctl(2) with TIOCSCTTY in the seccomp filter"},
     {:cgroup_create, "create the cgroup", "its directory",
      "the hint is the command for this machine; see the guide on cgroups"},
     {:cgroup_enable, "enable the cgroup controller", "`controller: file`",
@@ -65,7 +67,10 @@ defmodule MuonTrap.Error.Steps do
     {:watchdog, "go on without a sign of life from", "the program",
      "find out why it hangs, or raise `:watchdog`"},
     {:start_timeout, "wait longer for % to become ready", "the program",
-     "look at what it logs, or raise `:start_timeout`"}
+     "look at what it logs, or raise `:start_timeout`"},
+    {:node, "run the program on the node", "its name",
+     "see the guide on many machines; with `:notalive`, `:noconnection`, `:timeout`, `:no_muontrap` and " <>
+       "`:incompatible` nothing has run"}
   ]
 
   @reasons [
@@ -86,7 +91,15 @@ defmodule MuonTrap.Error.Steps do
     timeout: "it took too long",
     garbage: "it sent what the protocol does not know",
     unkillable: "some of its processes survive SIGKILL",
-    exited: "it ended first"
+    exited: "it ended first",
+    notalive: "this VM is no node",
+    noconnection: "there is no connection to it",
+    connection_closed: "its VM has ended, or the connection was cut",
+    disconnect: "this node has closed the connection",
+    net_tick_timeout: "nothing was heard of it for too long",
+    no_muontrap: "it has no muontrap, or an older one",
+    incompatible: "it has another version of muontrap",
+    killed: "what ran it there was killed"
   ]
 
   # Where the text of Erlang is another one than that of strerror(3), or none.

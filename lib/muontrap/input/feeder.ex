@@ -15,7 +15,7 @@ defmodule MuonTrap.Input.Feeder do
   #
   # Events go to an alias of the owner and not to its pid, so that none comes after the owner has stopped it.
 
-  alias MuonTrap.Nif
+  alias MuonTrap.{Nif, Remote}
   alias MuonTrap.Options.Words
   require Logger
 
@@ -88,7 +88,7 @@ defmodule MuonTrap.Input.Feeder do
   Has the enumerable halted. No event comes after that.
 
   Waits a moment for the `after_fun`, but not for what is stuck inside the enumerable. Programs that it runs are
-  waited for until nothing of them is left.
+  waited for until nothing of them is left; on other nodes for no longer than the puller may be stuck.
   """
   @spec stop(t()) :: :ok
   def stop(%{guard: guard, puller: puller} = feeder) do
@@ -100,6 +100,9 @@ defmodule MuonTrap.Input.Feeder do
       {:DOWN, ^monitor, :process, ^guard, _reason} -> :ok
     after
       @release_ms ->
+        if Remote.any?(puller),
+          do: receive(do: ({:DOWN, ^monitor, :process, ^guard, _reason} -> :ok))
+
         Process.demonitor(monitor, [:flush])
         for %{owner: ^puller, id: id} <- Nif.list(), Nif.notify_gone(id), do: await_gone(id)
     end

@@ -20,6 +20,8 @@ defmodule MuonTrap.Options.Conflicts do
     no_stdio? = options[:use_stdio] == false
     apart? = options[:capture_stderr] == true
     alone? = options.capture_stderr_only
+    pty? = options.pty != nil
+    one = "a terminal has one output for both streams"
     shared = "with use_stdio: false the program has the VM's own input and output"
 
     [
@@ -35,7 +37,7 @@ defmodule MuonTrap.Options.Conflicts do
        "the second drops standard output"},
       {:capture_stderr, :stderr_to_stdout, apart? and options.stderr_to_stdout,
        "one keeps the streams apart, the other puts them together"},
-      {:stdin, :input, given[:stdin] in [:pipe, :open] and options.input != nil,
+      {:stdin, :input, given[:stdin] in [:pipe, :open] and options[:input] != nil,
        "the input is all that there is to read"},
       {:stderr, :log_stderr, no_stderr? and options[:log_stderr] != nil,
        "the first drops what the second is to log"},
@@ -45,7 +47,12 @@ defmodule MuonTrap.Options.Conflicts do
        "the first drops what the second is to capture"},
       {:stderr_to_stdout, :log_stderr,
        options.stderr_to_stdout and not alone? and options[:log_stderr] != nil,
-       "with the first, log_output: logs both"}
+       "with the first, log_output: logs both"},
+      {:pty, :use_stdio, pty? and no_stdio?, shared},
+      {:pty, :capture_stderr, pty? and apart?, one},
+      {:pty, :capture_stderr_only, pty? and alone?, one},
+      {:pty, :stderr, pty? and given[:stderr] != nil, one},
+      {:pty, :log_stderr, pty? and options[:log_stderr] != nil, one}
     ]
   end
 

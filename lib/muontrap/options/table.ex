@@ -12,7 +12,7 @@ defmodule MuonTrap.Options.Table do
   alias MuonTrap.Defaults
   alias MuonTrap.Options.Type
 
-  @all [:cmd, :run, :stream, :daemon]
+  @all [:cmd, :run, :stream, :daemon, :session]
   @calls [:cmd, :run, :stream]
 
   @typedoc "A row, see above."
@@ -44,7 +44,7 @@ defmodule MuonTrap.Options.Table do
      ]},
     {"Input and output",
      [
-       {:input, @all, :input, nil,
+       {:input, @all -- [:session], :input, nil,
         """
         what the program reads from standard input, followed by end of file: `input: "a\\nb\\n"` or
         `input: File.stream!("big.csv")`
@@ -94,6 +94,15 @@ defmodule MuonTrap.Options.Table do
         of a user without privileges share `/proc/sys/fs/pipe-user-pages-soft` (mostly 64 MiB): once large pipes have
         used that up, new ones of this user hold little, see pipe(7). A size that the kernel refuses changes nothing
         else.
+        """},
+       {:pty, @all, :pty, nil,
+        """
+        give the program a terminal of its own, as its three streams and its controlling terminal: `pty: [rows: 50, cols: 132]`
+
+        See [the guide](terminals.md). What the program writes is standard output, with `\\r\\n` for `\\n`; `:lines` leaves
+        both out. `:input` is typed, and its end as Ctrl-D; so is that of `stdin: :null` at the start. Half of
+        `:delay_to_sigkill` after the stop signal, a program that is still there gets SIGHUP. `true` is
+        `[rows: 24, cols: 80]`; `term:` becomes `TERM`, which is `xterm` unless `:env` has one.
         """}
      ]},
     {"Ending",
@@ -264,6 +273,45 @@ defmodule MuonTrap.Options.Table do
         """},
        {:reload, [:daemon], :signal, :sighup,
         "the signal with which `MuonTrap.Daemon.reload/2` asks the program to read its configuration again"}
+     ]},
+    {"Where it runs",
+     [
+       {:node, @calls, :node, nil,
+        """
+        the node of a cluster on which the program runs, for the calling process here: `node: :"worker@host"`
+
+        It has the files, environment, `PATH` and users of that node. It ends with its caller and with the connection,
+        see [the guide on many machines](cluster.md).
+        """}
+     ]},
+    {"Conversation",
+     [
+       {:stdin, [:session], {:one_of, [:pipe, :null]}, :pipe,
+        "`:pipe` is what `MuonTrap.Session.write/3` writes to; `:null` is `/dev/null`"},
+       {:capture_stderr, [:session], :boolean, false,
+        """
+        when `true`, standard error is captured apart from standard output
+
+        What `MuonTrap.Session.read/2` returns and the events of a session are then `{:stdout, bytes}` and
+        `{:stderr, bytes}`.
+        """},
+       {:lines, [:session], {:integer, 1..0x7FFF_FFFF}, nil,
+        """
+        hand out whole lines without their `\\n`, one by one: `lines: 1024, active: true`
+
+        They come as events and by `MuonTrap.Session.read/2`. What looks at bytes, as `MuonTrap.Session.expect/3` does,
+        is not possible then. Lines are never cut: the number has no effect.
+        """},
+       {:timeout, [:session], :timeout, :infinity,
+        "the time after which the program and all that it started are stopped; what it has written can still be read"},
+       {:active, [:session], :active, false,
+        "what the owner is sent as messages: nothing with `false`, else see `MuonTrap.Session.set_active/2`"},
+       {:max_buffer, [:session], {:integer, 1..0x7FFF_FFFF}, 1_048_576,
+        """
+        how many bytes of output are held for a call that waits for more of them, or while a write waits
+
+        One `:stdio_window` may come on top.
+        """}
      ]}
   ]
 

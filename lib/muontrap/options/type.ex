@@ -9,7 +9,7 @@ defmodule MuonTrap.Options.Type do
 
   alias MuonTrap.Cgroup.Keys
   alias MuonTrap.Daemon.{Backoff, StopSteps}
-  alias MuonTrap.Signal
+  alias MuonTrap.{Pty, Signal}
 
   @type t ::
           :boolean
@@ -43,6 +43,9 @@ defmodule MuonTrap.Options.Type do
           | :exit_reason
           | :stop
           | :restart_backoff
+          | :pty
+          | :node
+          | :active
           | {:integer, Range.t()}
           | {:function, arity()}
           | {:one_of, [atom()]}
@@ -167,6 +170,11 @@ defmodule MuonTrap.Options.Type do
   def cast(:exit_reason, value), do: cast({:function, 1}, value)
   def cast(:stop, value), do: StopSteps.cast(value)
   def cast(:restart_backoff, value), do: Backoff.cast(value)
+  def cast(:pty, value), do: Pty.cast(value)
+  def cast(:node, value) when is_atom(value), do: ok_if(value == nil or node?(value), value)
+  def cast(:active, value) when value in [true, false, :once], do: {:ok, value}
+  def cast(:active, value), do: cast({:integer, 1..0x7FFF_FFFF}, value)
+
   def cast({:integer, range}, value) when is_integer(value), do: ok_if(value in range, value)
   def cast({:function, arity}, value) when is_function(value, arity), do: {:ok, value}
   def cast({:one_of, atoms}, value), do: ok_if(value in atoms, value)
@@ -176,6 +184,10 @@ defmodule MuonTrap.Options.Type do
   @doc "Whether it is a string that the kernel can take."
   @spec string?(term()) :: boolean()
   def string?(value), do: is_binary(value) and :binary.match(value, "\0") == :nomatch
+
+  defp node?(value) do
+    match?([name, host] when name != "" and host != "", String.split(Atom.to_string(value), "@"))
+  end
 
   defp ok_if(true, value), do: {:ok, value}
   defp ok_if(false, value), do: {:error, value}

@@ -68,6 +68,12 @@ defmodule MuonTrap.Options.Words do
       "`true`, or a keyword list with `:first`, `:max`, `:healthy_after` (milliseconds, 1 or more, `:first` at most `:max`) " <>
         "and `:on` (`:failure` or `:end`)"
 
+  def describe(:pty),
+    do: "`true`, `false`, or a keyword list of `rows:`, `cols:` (1 to 65535 each) and `term:`"
+
+  def describe(:node), do: "the name of a node, such as `:\"worker@host\"`"
+  def describe(:active), do: "`true`, `false`, `:once` or a number of events"
+
   def describe({:integer, %{first: 1, last: last}}) when last >= @endless,
     do: "an integer, 1 or more"
 

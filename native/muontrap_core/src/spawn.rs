@@ -75,6 +75,7 @@ impl<'a> Program<'a> {
         let mut plan = Plan {
             parent: nix::unistd::getpid().as_raw(),
             stdio: streams(spec.stdio, sent, null).ok_or_else(garbage)?,
+            terminal: spec.terminal,
             cgroups,
             directory: directory.map(|directory| directory.as_raw_fd()),
             cd: spec.cd.as_ref().map(|path| c_string(path.to_vec())).transpose()?,
@@ -292,6 +293,7 @@ fn streams(
         chosen[at] = match wanted[at] {
             Stream::Null => null.as_raw_fd(),
             Stream::Sent => sent.next()?.as_raw_fd(),
+            Stream::SameAsStdin => chosen[0],
             Stream::SameAsStdout => chosen[1],
         };
     }
@@ -321,6 +323,7 @@ mod tests {
             env: Strings::default(),
             cd: cd.map(|path| path.as_bytes().to_vec().into()),
             stdio: [Stream::Null; 3],
+            terminal: false,
             stop_signal: libc::SIGTERM,
             identity: Identity::default(),
             limits: Limits::default(),

@@ -56,6 +56,8 @@ pub enum Stream {
     Null,
     /// The next descriptor that came with the request.
     Sent,
+    /// What standard input is.
+    SameAsStdin,
     /// Where standard output goes.
     SameAsStdout,
 }
@@ -202,6 +204,8 @@ pub struct Spec {
     pub cd: Option<serde_bytes::ByteBuf>,
     /// Standard input, output and error.
     pub stdio: [Stream; 3],
+    /// Whether standard input is a terminal that is to be the controlling one.
+    pub terminal: bool,
     /// What asks the program to stop.
     pub stop_signal: i32,
     /// Who it runs as.

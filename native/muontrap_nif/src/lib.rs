@@ -7,7 +7,7 @@
 //! The owner holds it by a resource, `handle::Handle`. One thread, the `reactor`, waits for all commands at once
 //! and turns what happens into events of their machines. `helper` talks to the spawner. `library` is what the VM loads.
 //!
-//! Imports run one way: `watch` (what can be waited for) ← `pool` (shims that are ready), `output` ← `state` ← `command` ← `registry` ← `delivery` (what gets to
+//! Imports run one way: `watch` (what can be waited for) ← `pool` (shims that are ready), `output`, `input` ← `streams` ← `state` ← `command` ← `registry` ← `delivery` (what gets to
 //! owners) ← `reactor` ← `start` ← `nifs`,
 //! beside which `observe` only looks.
 //!
@@ -27,6 +27,7 @@ mod environment;
 mod handle;
 mod helper;
 mod identity;
+mod input;
 mod library;
 mod nifs;
 mod observe;

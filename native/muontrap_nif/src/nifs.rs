@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use muontrap_core::cgroup::{self, FreshName, Hierarchy, Layout};
 use muontrap_core::machine::Event;
+use muontrap_core::pty::Size;
 use nix::errno::Errno;
 use rustler::schedule::consume_timeslice;
 use rustler::{Binary, Encoder, Env, Error, ListIterator, NifResult, Term};
@@ -166,8 +167,17 @@ fn write<'a>(env: Env<'a>, handle: Handle, bytes: Binary<'a>) -> Term<'a> {
 
 #[rustler::nif]
 fn close_stdin(handle: Handle) -> rustler::Atom {
-    handle.0.close_input();
+    handle.0.end_input();
     atoms::ok()
+}
+
+/// Gives the terminal of a program another size.
+#[rustler::nif]
+fn resize(env: Env<'_>, handle: Handle, rows: u16, cols: u16) -> Term<'_> {
+    match handle.0.resize(Size { rows, columns: cols }) {
+        Ok(()) => atoms::ok().encode(env),
+        Err(errno) => env.error_tuple(posix(env, errno)),
+    }
 }
 
 /// Whether the end of a command is known or about to be: then its time is not over, whatever a clock says that

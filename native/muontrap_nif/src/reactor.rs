@@ -245,6 +245,8 @@ impl Reactor {
             | Effect::AnswerLingering
             | Effect::KillProgram
             | Effect::Watch(_)
+            | Effect::WatchReturn(_)
+            | Effect::TypeEnd
             | Effect::CloseOutput(_)
             | Effect::CloseInput
             | Effect::CloseControl => {}

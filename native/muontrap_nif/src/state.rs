@@ -14,6 +14,7 @@ use nix::sys::socket::MsgFlags;
 use rustler::env::SavedTerm;
 use rustler::{Env, LocalPid, OwnedEnv, Term};
 
+use crate::input::Input;
 use crate::output::Output;
 use crate::streams::Far;
 
@@ -29,7 +30,7 @@ pub(crate) struct State {
     pub(crate) pidfd: Option<PidFd>,
     pub(crate) stop: Stop,
     pub(crate) outputs: [Output; 2],
-    pub(crate) input: Option<OwnedFd>,
+    pub(crate) input: Option<Input>,
     /// Who wants to be told when the tree is gone.
     pub(crate) waiting: Vec<LocalPid>,
     pub(crate) tag: Tag,
@@ -73,7 +74,7 @@ impl State {
             Source::Control => &self.control,
             Source::Stdout => &self.outputs[0].pipe,
             Source::Stderr => &self.outputs[1].pipe,
-            Source::Stdin => &self.input,
+            Source::Stdin => return self.input.as_ref().map(AsFd::as_fd),
         };
         descriptor.as_ref().map(AsFd::as_fd)
     }

@@ -132,7 +132,7 @@ fn serve(
         }
     };
     process::entitle(world, c"muontrap-shim", Some(pid));
-    let terms = Terms { id, grace, linger, stop_signal: spec.stop_signal };
+    let terms = Terms { id, grace, linger, stop_signal: spec.stop_signal, terminal: spec.terminal };
     let mut supervision = Supervision::new(world, terms, Arc::clone(control), pid, &created);
     if announce || !supervision.ends_within(ANNOUNCE_DELAY) {
         supervision.announce();

@@ -31,6 +31,7 @@ fn run(id: u64, script: &str) -> Run {
         env: Strings::default(),
         cd: None,
         stdio: [Stream::Null; 3],
+        terminal: false,
         stop_signal: libc::SIGTERM,
         identity: Identity::default(),
         limits: Limits::default(),

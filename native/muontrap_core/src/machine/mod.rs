@@ -52,6 +52,8 @@ pub struct Setup {
     pub outputs: [bool; 2],
     /// Whether there is input.
     pub input: bool,
+    /// Whether that is typed on a terminal, which is the output as well.
+    pub terminal: bool,
     /// How much output may be on its way to the owner.
     pub window_bytes: usize,
     /// Whether the owner wants to hear of the start: then it hears of nothing else before.
@@ -79,6 +81,9 @@ pub struct Machine {
     panic: Option<String>,
     outputs: [Output; 2],
     input: Pipe,
+    terminal: bool,
+    /// The end of the input is still to be typed.
+    ending: bool,
     window: Window,
 }
 
@@ -97,6 +102,8 @@ impl Machine {
             panic: None,
             outputs: setup.outputs.map(Output::new),
             input: if setup.input { Pipe::Idle } else { Pipe::Closed },
+            terminal: setup.terminal,
+            ending: false,
             window: Window::new(setup.window_bytes),
         }
     }

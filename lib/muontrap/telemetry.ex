@@ -5,9 +5,9 @@ defmodule MuonTrap.Telemetry do
   @moduledoc """
   The events that muontrap sends to the [`telemetry`](https://hex.pm/packages/telemetry) library.
 
-  muontrap does not depend on it: an application that has the library gets the events, without any configuration.
-  The library's application is started before muontrap's (from Elixir 1.15 on; before, list both in the order that you
-  want). As long as it is loaded and not started, nothing is emitted.
+  muontrap does not depend on that library, and without it emits nothing. Where the library is there, its application is
+  started before muontrap's (from Elixir 1.15 on; before, list both in the order that you want). As long as it is loaded
+  and not started, nothing is emitted.
 
       :telemetry.attach("log", [:muontrap, :command, :stop], fn _event, measurements, metadata, _config ->
         us = System.convert_time_unit(measurements.duration, :native, :microsecond)

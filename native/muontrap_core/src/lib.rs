@@ -7,7 +7,7 @@
 //! messages travel. [`spawn`] and [`child`] are the two halves of starting a program, [`wait`],
 //! [`tree`] and [`pidfd`] are about ending everything it started, [`cgroup`] about the groups it
 //! runs in, [`activity`] about whether it is at work, [`served`] about what a dead
-//! shim leaves, [`processes`] about what all of them use, [`pty`] about terminals for programs. [`clock`] counts the
+//! shim leaves, [`pty`] about terminals for programs, [`processes`] about what all of them use. [`clock`] counts the
 //! patience that one process has with another.
 
 pub mod activity;

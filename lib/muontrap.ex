@@ -466,7 +466,8 @@ defmodule MuonTrap do
   pleased), a stream ends as if the program had ended by itself, a `MuonTrap.Daemon` ends as when its program does, so
   that its supervisor may start it again. To end a Daemon for good, ask its supervisor.
 
-  Returns `:ok`, or `{:error, :esrch}` if there is no such command or its tree is gone already.
+  Returns `:ok`, or `{:error, :esrch}` if there is no such command or its tree is gone already. A Daemon that waits for
+  its `:restart_backoff` has none.
 
   ## Examples
 
@@ -477,8 +478,9 @@ defmodule MuonTrap do
       iex> Task.await(task).status
       {:signaled, :sigterm}
   """
-  @spec stop(%{:id => pos_integer(), optional(atom()) => term()} | pos_integer()) ::
+  @spec stop(%{:id => pos_integer() | nil, optional(atom()) => term()} | pos_integer()) ::
           :ok | {:error, :esrch}
+  def stop(%{id: nil}), do: {:error, :esrch}
   def stop(command), do: command |> id() |> Live.stop()
 
   @doc """
@@ -494,11 +496,16 @@ defmodule MuonTrap do
     * `ArgumentError` - what is no signal
   """
   @spec signal(
-          %{:id => pos_integer(), optional(atom()) => term()} | pos_integer(),
+          %{:id => pos_integer() | nil, optional(atom()) => term()} | pos_integer(),
           MuonTrap.Signal.t()
         ) :: :ok | {:error, :file.posix()}
-  def signal(command, signal),
-    do: command |> id() |> Nif.signal_by_id(MuonTrap.Signal.number!(signal))
+  def signal(command, signal) do
+    number = MuonTrap.Signal.number!(signal)
+
+    if match?(%{id: nil}, command),
+      do: {:error, :esrch},
+      else: Nif.signal_by_id(id(command), number)
+  end
 
   defp id(%{id: id}), do: id(id)
   defp id(id) when is_integer(id) and id > 0, do: id

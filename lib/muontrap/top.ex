@@ -30,7 +30,8 @@ defmodule MuonTrap.Top do
     * `MEM` - resident memory of the tree, without the helper; what its processes share counts in each
     * `OUT/s` - bytes read of its output per second
     * `WINDOW` - how much of `:stdio_window` is used up: at 100 % the program waits for its owner
-    * `UPTIME`, `IN` - for how long it runs; `cgroup` or `tree`, what contains it, with `!` if it is stopping
+    * `UPTIME`, `IN` - for how long it runs; `cgroup` or `tree`, what contains it, with `!` if it is stopping;
+      `waits` for a Daemon that waits for its `:restart_backoff`, and has no `ID` meanwhile
     * `OWNER`, `COMMAND` - the process that runs it, by name if it has one; program and arguments
 
   A table takes less than 1 % of a processor: when one took long to gather, the next comes later than was asked for.

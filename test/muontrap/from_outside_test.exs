@@ -123,6 +123,22 @@ defmodule MuonTrap.FromOutsideTest do
     refute_receive _
   end
 
+  test "a Daemon that waits to start again has no command to stop" do
+    opts = [restart_backoff: [first: 60_000, max: 60_000]]
+    {:ok, daemon} = Daemon.start_link("false", [], opts)
+
+    entry =
+      Cgroups.eventually(fn ->
+        Enum.find(MuonTrap.list(), &(&1.waiting and &1.owner == daemon))
+      end)
+
+    assert MuonTrap.stop(entry) == {:error, :esrch}
+    assert MuonTrap.signal(entry, :sigterm) == {:error, :esrch}
+    assert MuonTrap.list() |> Enum.map(& &1.owner) == [daemon]
+    GenServer.stop(daemon)
+    assert_receive {:EXIT, ^daemon, :normal}
+  end
+
   test "many stop the same command at once, and each returns" do
     {task, entry} = run(["exec sleep 1000"])
     results = 1..50 |> Enum.map(fn _ -> Task.async(fn -> MuonTrap.stop(entry) end) end)

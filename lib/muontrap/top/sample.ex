@@ -9,7 +9,7 @@ defmodule MuonTrap.Top.Sample do
 
   @type t :: %{
           at_us: integer(),
-          commands: %{pos_integer() => map()},
+          commands: %{(pos_integer() | pid()) => map()},
           processes: %{pos_integer() => Nif.os_process()} | nil,
           children: %{pos_integer() => [pos_integer()]}
         }
@@ -33,18 +33,21 @@ defmodule MuonTrap.Top.Sample do
   def of(commands, processes, at_us) do
     %{
       at_us: at_us,
-      commands: Map.new(commands, &{&1.id, &1}),
+      commands: Map.new(commands, &{key(&1), &1}),
       processes: processes && Map.new(processes, &{elem(&1, 0), &1}),
       children: Enum.group_by(processes || [], &elem(&1, 1), &elem(&1, 0))
     }
   end
+
+  # A Daemon that waits has no command.
+  defp key(command), do: command.id || command.owner
 
   @doc "What is to be said of each command, given a sample before."
   @spec rows(t(), t()) :: [row()]
   def rows(now, before) do
     elapsed_us = max(now.at_us - before.at_us, 1)
 
-    for {id, command} <- now.commands do
+    for {key, command} <- now.commands do
       shim = shim(now, command)
       tree = shim && tree(now, shim)
 
@@ -52,7 +55,7 @@ defmodule MuonTrap.Top.Sample do
         command: command,
         cpu_percent: cpu(now, before, command, shim, elapsed_us),
         memory_bytes: memory(tree),
-        output_per_s: output(command, before.commands[id], elapsed_us),
+        output_per_s: output(command, before.commands[key], elapsed_us),
         tree: tree
       }
     end
@@ -78,7 +81,7 @@ defmodule MuonTrap.Top.Sample do
 
   # Of the shim and all below it. What one that has ended has used is with those that waited for it.
   defp cpu(now, before, command, shim, elapsed_us) do
-    earlier = before.commands[command.id]
+    earlier = before.commands[key(command)]
 
     if shim != nil and earlier != nil and earlier.os_pid == command.os_pid and before.processes do
       used = used(tree(now, shim))

@@ -97,7 +97,7 @@ defmodule MuonTrap.Top.Table do
     Enum.join(cells ++ [command], " ")
   end
 
-  defp cell(:id, row), do: "#{row.command.id}"
+  defp cell(:id, row), do: "#{row.command.id || "-"}"
   defp cell(:pid, row), do: "#{row.command.os_pid || "-"}"
   defp cell(:cpu, row), do: if(row.cpu_percent, do: percent(row.cpu_percent), else: "-")
   defp cell(:memory, row), do: if(row.memory_bytes, do: size(row.memory_bytes), else: "-")
@@ -106,6 +106,8 @@ defmodule MuonTrap.Top.Table do
 
   defp cell(:window, %{command: %{unacknowledged_bytes: used, window_bytes: size}}),
     do: "#{div(used * 100, max(size, 1))}%"
+
+  defp cell(:contained, %{command: %{waiting: true}}), do: "waits"
 
   defp cell(:contained, %{command: command}) do
     mark = if command.stopping, do: "!", else: ""
@@ -120,7 +122,7 @@ defmodule MuonTrap.Top.Table do
   defp sort(rows, %{sort: sort, reversed: reversed}) do
     # The largest first, but names as in a dictionary.
     order = if reversed == (sort == :name), do: :desc, else: :asc
-    Enum.sort_by(rows, &{key(sort, &1), &1.command.id}, order)
+    Enum.sort_by(rows, &{key(sort, &1), &1.command.id, &1.command.owner}, order)
   end
 
   defp key(:cpu, row), do: row.cpu_percent || 0.0

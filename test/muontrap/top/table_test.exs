@@ -26,7 +26,8 @@ defmodule MuonTrap.Top.TableTest do
         containment: :subreaper,
         stopping: false,
         orphaned: false,
-        done: false
+        done: false,
+        waiting: false
       },
       Map.new(more)
     )
@@ -159,6 +160,21 @@ defmodule MuonTrap.Top.TableTest do
     assert text =~ ~r/cgroup :my_daemon +a\n/
     assert text =~ ~r/tree! gone +b\n/
     assert text =~ "2 commands, 1 stopping"
+  end
+
+  test "Daemons that wait have no id, and each is shown" do
+    owner = spawn(fn -> :ok end)
+    waits = [id: nil, os_pid: nil, waiting: true]
+    commands = [command(1, ["a"], waits), command(2, ["b"], [owner: owner] ++ waits)]
+    sample = Sample.of(commands, [], 0)
+    [_summary, _heading, one, other | _rest] = lines(sample, sample, sort: :name)
+    assert ["-", "-", "-", "-", "0", "0%", "1m05s", "waits", _owner, "a"] = String.split(one)
+
+    assert String.ends_with?(
+             other,
+             "#{inspect(owner)}" <>
+               String.duplicate(" ", 18 - String.length(inspect(owner))) <> " b"
+           )
   end
 
   test "what a program was called with cannot move the cursor" do

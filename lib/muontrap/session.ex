@@ -47,7 +47,7 @@ defmodule MuonTrap.Session do
   not linked to it. To hear if it is killed, monitor that pid; the program ends with it.
   """
 
-  alias MuonTrap.{Error, Result, Signal}
+  alias MuonTrap.{Error, Pty, Result, Signal}
   alias MuonTrap.Options.{Type, Words}
   alias MuonTrap.Session.Server
 
@@ -56,6 +56,7 @@ defmodule MuonTrap.Session do
   @enforce_keys [:pid]
   defstruct [:pid]
 
+  @typedoc "A session. Any process may have it; one of them is its owner."
   @type t :: %__MODULE__{pid: pid()}
 
   @typedoc "What comes to the owner as messages, see `set_active/2`."
@@ -225,6 +226,16 @@ defmodule MuonTrap.Session do
   """
   @spec signal(t(), Signal.t()) :: :ok | {:error, :closed | File.posix()}
   def signal(session, signal), do: call(session, {:signal, Signal.number!(signal)})
+
+  @doc """
+  Gives the terminal of a program that was started with `:pty` another size, in characters. The kernel tells the program
+  by SIGWINCH.
+
+  Answers at once. `{:error, :enotty}`: there is no terminal. `{:error, :esrch}`: nothing of the program is left. Raises
+  `ArgumentError` for what is no size (1 to 65,535). See `TIOCSWINSZ` in `ioctl_tty(2)`.
+  """
+  @spec resize(t(), pos_integer(), pos_integer()) :: :ok | {:error, :enotty | :esrch | :closed}
+  def resize(session, rows, cols), do: call(session, {:resize, Pty.size!(rows, cols)})
 
   @doc """
   The process id that the program has, or had if it has ended.

@@ -229,7 +229,7 @@ defmodule MuonTrap.Stream do
         if stage.mode == :raise and read? and error != nil, do: raise(error), else: next(state)
 
       {:error, error} ->
-        Call.fail!(error)
+        raise error
     end
   end
 

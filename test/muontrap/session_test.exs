@@ -33,6 +33,26 @@ defmodule MuonTrap.SessionTest do
     command(session).stdout_bytes
   end
 
+  describe "a terminal" do
+    test "has the size that it was given, and then another" do
+      {:ok, session} = MuonTrap.open("sh", [], pty: [rows: 24, cols: 80])
+      :ok = Session.write(session, "stty size\n")
+      assert {:ok, _before, _match} = Session.expect(session, "24 80\r\n", @patience_ms)
+      assert Session.resize(session, 40, 100) == :ok
+      :ok = Session.write(session, "stty size\n")
+      assert {:ok, _before, _match} = Session.expect(session, "40 100\r\n", @patience_ms)
+      :ok = Session.close_stdin(session)
+      assert {:ok, %Result{status: {:exited, 0}}} = Session.await(session)
+    end
+
+    test "is not there without :pty" do
+      session = open!("read line")
+      assert Session.resize(session, 40, 100) == {:error, :enotty}
+      assert_raise ArgumentError, fn -> Session.resize(session, 0, 100) end
+      assert {:ok, _result} = Session.stop(session)
+    end
+  end
+
   describe "reading" do
     test "gives what has come, then the end" do
       session = open!("printf one; read line; printf two")

@@ -59,7 +59,7 @@ defmodule MuonTrap.Terminal do
 
   def type(terminal, bytes) do
     case Native.write(terminal.command.handle, bytes) do
-      {:ok, written} -> type(terminal, binary_part(bytes, written, byte_size(bytes) - written))
+      {:ok, rest} -> type(terminal, rest)
       {:error, :eagain} -> terminal |> hear() |> type(bytes)
     end
   end

@@ -45,7 +45,7 @@ defmodule MuonTrap.Session.Server do
   @impl GenServer
   def init({options, owner}) do
     monitor = Process.monitor(owner)
-    deadline = Call.deadline(options.timeout)
+    deadline = deadline(options.timeout)
 
     case start(options) do
       {:ok, command, os_pid} ->
@@ -123,6 +123,9 @@ defmodule MuonTrap.Session.Server do
 
   def handle_call({:signal, number}, _from, state),
     do: {:reply, Nif.signal(state.command.handle, number), state}
+
+  def handle_call({:resize, {rows, cols}}, _from, state),
+    do: {:reply, Nif.resize(state.command.handle, rows, cols), state}
 
   def handle_call({:write, bytes, timeout_ms}, from, state) do
     if Writers.open?(state.writers) do
@@ -258,6 +261,9 @@ defmodule MuonTrap.Session.Server do
 
     settle(%{state | outcome: outcome, writers: Writers.refuse(state.writers), fresh?: true})
   end
+
+  defp deadline(:infinity), do: :infinity
+  defp deadline(timeout_ms), do: System.monotonic_time(:millisecond) + timeout_ms
 
   defp bounds(%{timed_out?: true}), do: %{Bounds.none() | stopped_by: :timeout}
   defp bounds(_state), do: Bounds.none()

@@ -7,6 +7,8 @@ defmodule MuonTrap.MixProject do
   use Mix.Project
 
   @version "1.9.0"
+  # Stands for the address of the repository, as in the guides.
+  @source_url "https://example.org/muontrap"
 
   def project do
     [
@@ -27,7 +29,8 @@ defmodule MuonTrap.MixProject do
 
   def application do
     [
-      extra_applications: [:logger],
+      # Started before this one, where there is one. Mix leaves it out before Elixir 1.15.
+      extra_applications: [:logger, telemetry: :optional],
       mod: {MuonTrap.Application, []}
     ]
   end
@@ -42,9 +45,42 @@ defmodule MuonTrap.MixProject do
   defp docs do
     [
       main: "readme",
+      source_url: @source_url,
       source_ref: "v#{@version}",
-      extras: ["README.md", "CHANGELOG.md" | Path.wildcard("guides/*.md")]
+      extras: extras(),
+      groups_for_extras: [
+        Start: ~r"README|getting-started|cheatsheet|livebooks/",
+        Guides:
+          ~r"guides/(?!installation|nerves|guarantees|architecture|performance|coming-from)",
+        Install: ~r"installation|nerves",
+        "How it works": ~r"guarantees|architecture|performance|RESULTS|SECURITY",
+        "Coming from": ~r"coming-from",
+        Project: ~r"CHANGELOG|CONTRIBUTING"
+      ],
+      groups_for_modules: [
+        "Run programs": ~r"^MuonTrap(\.(Daemon|Pipeline|Result|Session|Stream))?$",
+        Errors: ~r"Error$",
+        Look: ~r"^MuonTrap\.(Doctor|Telemetry|Top)$",
+        Configure: ~r"^MuonTrap\.(Cgroup|Defaults|Options|Signal)$",
+        "Old code": ~r"^MuonTrap\.Port$"
+      ],
+      assets: %{"guides/assets" => "guides/assets", "bench/plots" => "bench/plots"},
+      # They describe what is inside.
+      skip_undefined_reference_warnings_on: [
+        "guides/architecture.md",
+        "guides/guarantees.md",
+        "guides/coming-from-muontrap.md",
+        "CHANGELOG.md"
+      ]
     ]
+  end
+
+  # Whatever guides there are. The first come first in the sidebar.
+  defp extras do
+    first = ["README.md", "guides/getting-started.md", "guides/cheatsheet.cheatmd"]
+    others = Path.wildcard("{livebooks,guides}/*.{livemd,md,cheatmd}")
+    results = Path.wildcard("bench/RESULTS.md")
+    Enum.uniq(first ++ others ++ results ++ ["CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"])
   end
 
   defp package do
@@ -64,8 +100,13 @@ defmodule MuonTrap.MixProject do
         "native/*/build.rs",
         "native/*/src",
         "guides",
+        "livebooks",
+        "bench/RESULTS.md",
+        "bench/plots",
         "README.md",
         "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
         "LICENSE",
         "LICENSES",
         "REUSE.toml"

@@ -5,46 +5,67 @@ defmodule MuonTrap do
   @moduledoc """
   Runs OS programs so that none is ever lost.
 
-  `cmd/3` is `System.cmd/3` that contains what it runs: when it returns, and when the calling process or
-  the VM ends before in any way, the program and everything it started is gone. Neither root nor cgroups
-  are needed for that. `run/3` is the same with a structured result, `stream!/3` hands out the output as it comes, and
-  `pipe!/4` joins programs to pipelines. `cmd!/3` and `run!/3` raise what is no success.
+      iex> MuonTrap.cmd("echo", ["hello"])
+      {"hello\\n", 0}
+
+  When a call returns, the program and everything that it started is gone. The same holds when the calling process or
+  the VM ends before, in whatever way. That needs neither root nor cgroups.
+
+  | to | call | it returns |
+  |---|---|---|
+  | replace `System.cmd/3` | `cmd/3` | output and exit status |
+  | know all about the end | `run/3` | a `MuonTrap.Result` |
+  | fail unless the status is 0 | `cmd!/3`, `run!/3` | the output, or the result |
+  | replace `System.shell/2` | `shell/2` | output and exit status |
+  | handle output as it comes | `stream!/3`, `stream/3` | a lazy enumerable |
+  | filter an enumerable by programs | `pipe!/4`, `pipe/4` | a lazy enumerable |
+  | join programs in the kernel | `pipeline/2`, `pipeline!/2` | a `MuonTrap.Result` |
+  | talk to a program | `open/3` | a `MuonTrap.Session` |
+  | keep a program running | `MuonTrap.Daemon` | a child of your supervisor |
+
+  The calls can have their program on another node, with `:node`, except for sessions and pipelines.
   """
 
-  alias MuonTrap.{Collect, Defaults, Nif, Options, Pipeline, Result}
+  alias MuonTrap.{Collect, Defaults, Doctor, Live, Nif, Options, Pipeline, Result, Session}
+  alias MuonTrap.Daemon.Waiting
+  alias MuonTrap.Options.Words
 
   @doc """
   Runs a program and returns its output and exit status, as `System.cmd/3` does.
 
-  `command` is an absolute path or a name looked up in `PATH`, `args` are handed over as they are. The
-  calling process waits until the program has ended and nothing of what it started is left. It is never
-  killed by what happens inside and finds no message of it in its mailbox.
+  `command` is an absolute path or a name to look up in `PATH`; `args` reach the program as they are, no shell is
+  involved. The call blocks until the program has ended and nothing of what it started is left. It never ends the calling
+  process, and leaves its mailbox empty of messages of its own.
 
-  Returns `{collectable, exit_status}`: the output in `:into`, and the exit code, or 128 and the number of
-  the signal that ended the program (137 for SIGKILL), or what it was stopped by: `:timeout`, `:idle_timeout` or
-  `:max_output`, the first that it reached. Output that `:max_output` has cut off is no failure; `run/3` says so in its
-  result.
+  Returns `{output, exit_status}`. The output is what `:into` made of it. The status is the exit code, or 128 and the
+  number of the signal that ended the program (137 for SIGKILL), or the bound
+  that it was stopped by, the first that it reached: `:timeout`, `:idle_timeout` or `:max_output`. Output that
+  `:max_output` has cut off is no failure; `run/3` says so in its result.
 
-  When the calling process ends, the program gets `:stop_signal`, and after `:delay_to_sigkill` everything
-  that is left gets SIGKILL. When the program ends by itself, what it leaves in the background may pass on the
-  output that it has, then it gets SIGKILL; `:linger` says how long it may go on instead.
+  If the calling process ends first, the program gets `:stop_signal`, and after `:delay_to_sigkill` everything that is
+  left gets SIGKILL. If the program ends first, the background processes that it leaves may pass on the output that
+  they have, and are then killed; `:linger` gives them longer.
 
   ## Options
 
   #{Options.docs(:cmd)}
   ## Errors
 
-    * `ArgumentError` - an argument or option that makes no sense
-    * `ErlangError` with the errno, as `System.cmd/3` raises it - the program cannot be executed, `:cd`
-      cannot be entered, or the system is out of something: `:enoent`, `:eacces`, `:e2big`, `:emfile`, ...
-    * `MuonTrap.Error` - an option that the system refuses: user, limit, cgroup; the program has not run. Or a
-      helper was killed, and the program with it: the step is `:shim`. Or the native library is missing: `:nif`
+    * `ArgumentError` - a mistake in the call: an unknown option, a value of the wrong kind
+    * `ErlangError` with the errno in `:original` (`:enoent`, `:eacces`, `:e2big`, `:emfile`, …), as `System.cmd/3`
+      raises it - the program cannot be found or executed, `:cd` cannot be entered, or the system is short of something.
+      What is printed together with the stack trace, as by IEx and in crash logs, says which of them it was; after
+      `rescue`, `Exception.format/3` with `error.original` and `__STACKTRACE__` does. `run/3` raises a `MuonTrap.Error`
+      to match on instead
+    * `MuonTrap.Error` - the system refused an option (user, limit, cgroup), and the program did not run; a helper was
+      killed, and the program with it (the step is `:shim`); the native library is missing (`:nif`); or the other node
+      cannot be reached, or was lost (`:node`)
 
-  A program that the memory limit of its cgroup has no room for returns `{"", 137}`, as when the OOM killer has ended
-  it, and the limit is logged as an error.
+  A program that its cgroup's memory limit leaves no room for returns `{"", 137}`, as if the OOM killer had ended it,
+  and the log names the limit.
 
-  Processes that cannot be killed, those of another user or stuck in the kernel, are not waited for beyond
-  some seconds. They are logged as an error, and the call returns. `run/3` names them in its result.
+  Processes that cannot be killed, another user's or those stuck in the kernel, are waited for some seconds. They are
+  then logged as an error, and the call returns; `run/3` names them in its result.
 
   ## Examples
 
@@ -66,24 +87,24 @@ defmodule MuonTrap do
   @spec cmd(binary(), [binary()], keyword() | map()) ::
           {Collectable.t(), 0..255 | Result.bound()}
   def cmd(command, args, opts \\ []) do
-    result = Collect.run(Options.validate!(:cmd, command, args, opts))
+    result = Collect.run(Options.validate!(:cmd, command, args, opts), :posix)
     {result.output, result.stopped_by || result.exit_status}
   end
 
   @doc """
   Runs a program as `cmd/3` does, and returns all that is known of its end.
 
-  Arguments, errors and guarantees are those of `cmd/3`, and so are the options, with `:capture_stderr` in
-  addition. Blocks as long. How the program ended is never an error, nor is a tree that could not be killed: it
-  is in the `MuonTrap.Result`. A helper that was killed raises `MuonTrap.Error` as in `cmd/3`, because then nobody
-  knows how the program ended.
+  It blocks as long, gives the same guarantees and takes the same options, and `:capture_stderr` as well. However the
+  program ends, that is no error but a `MuonTrap.Result`; so are processes that could not be killed.
 
   ## Options
 
   #{Options.docs(:run)}
   ## Errors
 
-  Those of `cmd/3`.
+    * `ArgumentError` - a mistake in the call
+    * `MuonTrap.Error` - the program could not be started, or a helper was killed (the step is `:shim`) and nobody
+      knows how the program ended; `t:MuonTrap.Error.step/0` lists what to match on
 
   ## Examples
 
@@ -103,21 +124,21 @@ defmodule MuonTrap do
   """
   @spec run(binary(), [binary()], keyword() | map()) :: Result.t()
   def run(command, args, opts \\ []),
-    do: Collect.run(Options.validate!(:run, command, args, opts))
+    do: Collect.run(Options.validate!(:run, command, args, opts), :error)
 
   @doc """
   Runs a program as `cmd/3` does, returns its output, and raises unless it exits with 0.
 
-  Arguments, options and guarantees are those of `cmd/3`, and it blocks as long. Standard error is passed on to that
-  of the VM, piece by piece, and the end of it is in the message of what is raised; with `:stderr_to_stdout`,
+  It takes the options of `cmd/3`, blocks as long and gives the same guarantees. Standard error is passed on to the VM's
+  piece by piece, and its end becomes part of the message that is raised. With `:stderr_to_stdout`,
   `:capture_stderr_only` or `use_stdio: false` it goes where they say.
 
   ## Errors
 
   Those of `cmd/3`, and
 
-    * `MuonTrap.ExitError` - another status than 0, a signal, or a bound that it was stopped by: `:timeout`,
-      `:idle_timeout`, `:max_output`
+    * `MuonTrap.ExitError` - the program exited with another status than 0, a signal ended it, or a bound stopped it:
+      `:timeout`, `:idle_timeout`, `:max_output`
 
   ## Examples
 
@@ -126,17 +147,17 @@ defmodule MuonTrap do
   """
   @spec cmd!(binary(), [binary()], keyword() | map()) :: Collectable.t()
   def cmd!(command, args, opts \\ []),
-    do: Collect.run!(Options.validate!(:cmd, command, args, opts)).output
+    do: Collect.run!(Options.validate!(:cmd, command, args, opts), :posix).output
 
   @doc """
   Runs a program as `run/3` does, and raises unless it exits with 0.
 
-  Arguments, options and guarantees are those of `run/3`, and it blocks as long. Standard error is treated as by
-  `cmd!/3`, and collected with `:capture_stderr`.
+  It takes the options of `run/3`, blocks as long and gives the same guarantees. Standard error goes where that of `cmd!/3`
+  goes, and with `:capture_stderr` into the result.
 
   ## Errors
 
-  Those of `cmd!/3`.
+  Those of `run/3`, and `MuonTrap.ExitError` as `cmd!/3` raises it.
 
   ## Examples
 
@@ -145,16 +166,16 @@ defmodule MuonTrap do
   """
   @spec run!(binary(), [binary()], keyword() | map()) :: Result.t()
   def run!(command, args, opts \\ []),
-    do: Collect.run!(Options.validate!(:run, command, args, opts))
+    do: Collect.run!(Options.validate!(:run, command, args, opts), :error)
 
   @doc """
   Runs a line of shell as `System.shell/2` does, contained.
 
-  The line is run by `/bin/sh -c`. Options, return value, errors and guarantees are those of `cmd/3`, and it blocks as
-  long. Standard input is `/dev/null` unless `:input` or `:stdin` say something else; `:close_stdin` is accepted for
+  `/bin/sh -c` runs the line. Options, return value, errors and guarantees are those of `cmd/3`, and it blocks as long.
+  Standard input is `/dev/null` unless `:input` or `:stdin` say otherwise; `:close_stdin` is accepted for
   `System.shell/2`, without effect.
 
-  Put nothing into the line that comes from elsewhere: hand it over in `:env`, and write `"$NAME"`.
+  Never build the line from text that comes from elsewhere. Pass such text in `:env`, and write `"$NAME"` in the line.
 
   ## Examples
 
@@ -169,21 +190,22 @@ defmodule MuonTrap do
     do: cmd("/bin/sh", ["-c", line], Enum.reject(opts, &match?({:close_stdin, _}, &1)))
 
   @doc """
-  Returns the output of a program as a lazy enumerable, which raises at its end unless the program exits with 0.
+  Returns the output of a program as a lazy enumerable that raises at its end unless the program exits with 0.
 
-  Nothing is started before it is enumerated; `MuonTrap.Stream` says what an enumeration does, and where. Elements
-  are binaries as they come, with `:lines` whole lines, with `:capture_stderr` tagged: `{:stdout, bytes}` and
-  `{:stderr, bytes}`. Without it standard error is passed on to that of the VM, and its end is in the message of what
-  is raised.
+  Nothing is started before it is enumerated; `MuonTrap.Stream` says what an enumeration does, where, and what ends it.
+  Elements are binaries as they come, with `:lines` whole lines, and with `:capture_stderr` tagged: `{:stdout, bytes}` and
+  `{:stderr, bytes}`. Without that option standard error is passed on to the VM's, and its end becomes part of the
+  message that is raised.
 
   ## Options
 
   #{Options.docs(:stream)}
   ## Errors
 
-    * `ArgumentError` - an argument or option that makes no sense; at once
-    * what `cmd/3` raises for a program that cannot be started - when it is enumerated
-    * `MuonTrap.ExitError` - after the last element: another status than 0, a signal, or a bound that it was stopped by
+    * `ArgumentError` - a mistake in the call; at once
+    * `MuonTrap.Error` - the program could not be started, as by `run/3`; when it is enumerated
+    * `MuonTrap.ExitError` - the program exited with another status than 0, a signal ended it, or a bound stopped it;
+      after the last element
 
   ## Examples
 
@@ -200,8 +222,8 @@ defmodule MuonTrap do
   @doc """
   Returns the output of a program as `stream!/3` does, with its result as the last element: `{:exit, result}`.
 
-  However the program ends, that is no error; the `MuonTrap.Result` says how. Standard error is that of the VM unless
-  an option takes it.
+  However the program ends, that is no error: the `MuonTrap.Result` says how. Standard error is the VM's unless an option
+  takes it.
 
   ## Options
 
@@ -225,10 +247,12 @@ defmodule MuonTrap do
   @doc """
   Returns the output of a program that reads an enumerable: a filter, to be used in a pipeline.
 
-  As `stream!/3` with `:input`: the enumerable is pulled in a process of its own while this one is enumerated, as
-  fast as the program reads. Another program's stream is contained in that process: it ends with this enumeration,
-  and before it returns. A program that ends without having read everything, as `head` does, ends those before it as
-  well, and that is no error. One before it that fails, is raised here.
+  It is `stream!/3` with the enumerable as `:input`. A process of its own pulls the enumerable while this one is
+  enumerated, as fast as the program reads. If the enumerable is another program's stream, that program ends with this
+  enumeration, and before it returns.
+
+  A program that ends without having read everything, as `head` does, ends those before it as well; that is no error. A
+  program before it that fails raises here.
 
   ## Options
 
@@ -253,8 +277,8 @@ defmodule MuonTrap do
   @doc """
   Returns the output of a program that reads an enumerable as `pipe!/4` does, with its result as the last element.
 
-  It is the result of this program alone, as `stream/3` gives it. Of a `stream/3` or `pipe/4` that it reads, the result
-  is dropped; a `stream!/3` raises here.
+  The result is that of this program alone, as `stream/3` gives it. If the program reads a `stream/3` or `pipe/4`, the
+  result of that is dropped; a `stream!/3` that fails raises here.
 
   ## Options
 
@@ -262,7 +286,7 @@ defmodule MuonTrap do
 
   ## Errors
 
-  Those of `pipe!/4`, but `MuonTrap.ExitError` only of what it reads.
+  Those of `pipe!/4`, but `MuonTrap.ExitError` only for what the program reads.
 
   ## Examples
 
@@ -277,12 +301,43 @@ defmodule MuonTrap do
   defp filter(enumerable, command, args, opts) do
     for {key, value} <- opts, key in [:input, :stdin] do
       raise ArgumentError,
-            "the program of a pipeline reads what is piped to it, and takes no #{inspect(key)}, got: #{inspect(value)}"
+            "the program of a pipeline reads what is piped to it: leave #{inspect(key)} out, " <>
+              "got: #{Words.kind(value)}"
     end
 
     input = {:input, MuonTrap.Stream.as_input(enumerable)}
     Options.validate!(:stream, command, args, [input | Enum.to_list(opts)])
   end
+
+  @doc """
+  Starts a program to talk to, and returns a session: `MuonTrap.Session` has what can be done with it.
+
+  Returns when the program runs. The calling process owns the session: when it ends, the program and everything it
+  started ends as well.
+
+  ## Options
+
+  #{Options.docs(:session)}
+  ## Errors
+
+    * `ArgumentError` - an argument or option that makes no sense
+    * `{:error, %MuonTrap.Error{}}` - the program cannot be started, and has not run
+
+  ## Examples
+
+      iex> {:ok, session} = MuonTrap.open("tr", ["a-z", "A-Z"])
+      iex> MuonTrap.Session.write(session, "hello")
+      iex> MuonTrap.Session.close_stdin(session)
+      iex> MuonTrap.Session.read(session)
+      {:ok, "HELLO"}
+      iex> {:ok, result} = MuonTrap.Session.await(session)
+      iex> result.status
+      {:exited, 0}
+  """
+  @spec open(binary(), [binary()], keyword() | map()) ::
+          {:ok, Session.t()} | {:error, MuonTrap.Error.t()}
+  def open(command, args, opts \\ []),
+    do: Session.open(Options.validate!(:session, command, args, opts))
 
   @doc """
   Runs programs whose output and input are joined, as `a | b | c` in a shell, and returns one result for all.
@@ -311,8 +366,7 @@ defmodule MuonTrap do
   ## Errors
 
     * `ArgumentError` - a program or option that makes no sense
-    * `MuonTrap.Error` - a program that cannot be started, with its name as the subject, also where `run/3` raises the
-      errno alone; or a helper was killed
+    * `MuonTrap.Error` - a program that cannot be started, with its name as the subject; or a helper was killed
 
   ## Examples
 
@@ -356,7 +410,7 @@ defmodule MuonTrap do
   @doc """
   Returns the absolute path of the program `muontrap`, which contains one command without this library.
 
-  A port that is opened on it has a program that ends with the port, and so with its owner and the VM:
+  A program run by it ends with the port, and so with the port's owner and the VM:
 
       Port.open({:spawn_executable, MuonTrap.muontrap_path()}, [
         :binary,
@@ -364,9 +418,9 @@ defmodule MuonTrap do
         args: ["--capture-output", "--", "tail", "-f", "/var/log/syslog"]
       ])
 
-  What it takes, and how output is acknowledged (`MuonTrap.Port.report_bytes_handled/2`), is in
-  [the guide of the command line](command-line.md). New code is better off with `cmd/3`, `run/3` or
-  `MuonTrap.Daemon`. Does not block, starts nothing, and does not look whether the file is there.
+  [The guide of the command line](command-line.md) says what it takes, and how to acknowledge output
+  (`MuonTrap.Port.report_bytes_handled/2`). New code does better with `cmd/3`, `run/3` or `MuonTrap.Daemon`. Does not
+  block, starts nothing, and does not check that the file is there.
   """
   @spec muontrap_path() :: Path.t()
   def muontrap_path, do: Defaults.program_path()
@@ -374,19 +428,105 @@ defmodule MuonTrap do
   @doc """
   Lists the commands of this VM that are not over.
 
-  Each is a map: `:id`, `:owner` (a pid), `:name` (under which the owner is registered, or nil), `:command`
-  (program and arguments), `:os_pid` (nil before the program runs and after it), `:uptime_ms`, `:stdout_bytes`,
-  `:stderr_bytes`, `:unacknowledged_bytes` of `:window_bytes`, `:containment` (`:cgroup` or `:subreaper`),
-  `:cgroup` (directories), `:stopping`, `:orphaned` (the owner is gone) and `:done` (the tree is gone, output is
-  left). Does not block a scheduler. A program that ends within some milliseconds may never show an `:os_pid`.
-  Helpers that wait for a command (`muontrap-ready` in `ps`) serve none, and are not listed.
+  Each is a map:
+
+    * `:id`, `:command` - a number of its own, program and arguments
+    * `:owner`, `:name` - the pid of the process that started it, and the name that is registered for it, or `nil`
+    * `:os_pid` - the program's process id; `nil` before it runs and after it. A program that ends within some
+      milliseconds may never show one
+    * `:uptime_ms`, `:stdout_bytes`, `:stderr_bytes` - since the start, and what was read of its output
+    * `:unacknowledged_bytes`, `:window_bytes` - how much output is on its way, and how much may be
+    * `:containment`, `:cgroup` - `:cgroup` or `:subreaper`, and the directories of its cgroups
+    * `:stopping`, `:orphaned`, `:done` - whether it was asked to stop, its owner is gone, or only output is left
+    * `:waiting`, `:next_start_ms` - whether this is a Daemon that waits for its `:restart_backoff`, and for how many
+      milliseconds more. It has no command meanwhile, and `nil` for `:id`
+
+  Does not block a scheduler. Helpers that wait for a command (`muontrap-ready` in `ps`) are not listed.
   """
   @spec list() :: [map()]
   def list do
-    for command <- Nif.list() do
+    commands = Enum.map(Nif.list(), &Map.merge(&1, %{waiting: false, next_start_ms: nil}))
+    waiting = Enum.map(Waiting.list(), &Map.put(&1, :waiting, true))
+
+    for command <- commands ++ waiting do
       containment = if command.cgroup == [], do: :subreaper, else: :cgroup
       Map.merge(command, %{name: registered_name(command.owner), containment: containment})
     end
+  end
+
+  @doc """
+  Stops a command from outside: any process may, not its owner alone.
+
+  `command` is an entry of `list/0` or its `:id`. The program gets its `:stop_signal`, and after the command's
+  `:delay_to_sigkill` everything that is left gets SIGKILL. The calling process waits until the tree is gone: for as
+  long as that delay at the most, and some seconds more if there is something that cannot be killed. It is left no
+  message, and need not be the owner nor live on.
+
+  The owner goes on: `cmd/3` and `run/3` return the output so far and how the program ended (by the signal, or as it
+  pleased), a stream ends as if the program had ended by itself, a `MuonTrap.Daemon` ends as when its program does, so
+  that its supervisor may start it again. To end a Daemon for good, ask its supervisor.
+
+  Returns `:ok`, or `{:error, :esrch}` if there is no such command or its tree is gone already. A Daemon that waits for
+  its `:restart_backoff` has none.
+
+  ## Examples
+
+      iex> task = Task.async(fn -> MuonTrap.run("sleep", ["1000"]) end)
+      iex> find = fn find -> Enum.find(MuonTrap.list(), &(&1.owner == task.pid && &1.os_pid)) || find.(find) end
+      iex> MuonTrap.stop(find.(find))
+      :ok
+      iex> Task.await(task).status
+      {:signaled, :sigterm}
+  """
+  @spec stop(%{:id => pos_integer() | nil, optional(atom()) => term()} | pos_integer()) ::
+          :ok | {:error, :esrch}
+  def stop(%{id: nil}), do: {:error, :esrch}
+  def stop(command), do: command |> id() |> Live.stop()
+
+  @doc """
+  Sends the program of a command a signal from outside: any process may, not its owner alone.
+
+  `command` is an entry of `list/0` or its `:id`, `signal` a name or number, see `MuonTrap.Signal`. It goes to the
+  program itself, not to what that has started. Does not block. The owner hears of it only by what the program does.
+
+  ## Errors
+
+    * `{:error, :esrch}` - there is no such command, or its program does not run (any more, or yet)
+    * `{:error, :eperm}` - it runs as another user, whom the VM may not signal
+    * `ArgumentError` - what is no signal
+  """
+  @spec signal(
+          %{:id => pos_integer() | nil, optional(atom()) => term()} | pos_integer(),
+          MuonTrap.Signal.t()
+        ) :: :ok | {:error, :file.posix()}
+  def signal(command, signal) do
+    number = MuonTrap.Signal.number!(signal)
+
+    if match?(%{id: nil}, command),
+      do: {:error, :esrch},
+      else: Nif.signal_by_id(id(command), number)
+  end
+
+  defp id(%{id: id}), do: id(id)
+  defp id(id) when is_integer(id) and id > 0, do: id
+
+  defp id(other) do
+    raise ArgumentError,
+          "expected an entry of MuonTrap.list/0 or its :id, got: #{inspect(other)}"
+  end
+
+  @doc """
+  Prints what this machine, user and installation offer to muontrap, what they lack, and what mends that.
+
+  Returns the worst status: `:ok`, `:degraded` or `:missing`, see `MuonTrap.Doctor`, which also returns it as data.
+  Works without Mix, without the application having started, and without the native library:
+  `bin/my_app eval "MuonTrap.doctor()"`. Blocks for some hundredths of a second.
+  """
+  @spec doctor() :: Doctor.status()
+  def doctor do
+    findings = Doctor.examine()
+    IO.write(Doctor.text(findings))
+    Doctor.overall(findings)
   end
 
   defp registered_name(pid) do

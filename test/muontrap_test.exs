@@ -43,13 +43,26 @@ defmodule MuonTrapTest do
     assert output == Enum.map_join(1..200_000, &"#{&1}\n")
   end
 
-  test "raises what System.cmd raises" do
-    for {command, opts} <- [
-          {"no-such-program", []},
-          {"/no/such/program", []},
-          {"true", cd: "/no/such"}
+  test "raises what System.cmd raises, and says which of the two is missing" do
+    for {command, opts, what} <- [
+          {"no-such-program", [], ~S(cannot find the program "no-such-program")},
+          {"/no/such/program", [], ~S(cannot execute "/no/such/program")},
+          {"true", [cd: "/no/such"], ~S(cannot change to directory "/no/such")}
         ] do
       assert_raise ErlangError, ~r/:enoent/, fn -> MuonTrap.cmd(command, [], opts) end
+
+      {reason, stacktrace} =
+        try do
+          MuonTrap.cmd(command, ["s3cret"], opts)
+        catch
+          :error, reason -> {reason, __STACKTRACE__}
+        end
+
+      assert reason == :enoent
+      banner = Exception.format_banner(:error, reason, stacktrace)
+      assert banner =~ "** (ErlangError) Erlang error: :enoent: #{what}: no such file"
+      assert IO.iodata_to_binary(:erl_error.format_exception(:error, reason, stacktrace)) =~ what
+      refute inspect(stacktrace) =~ "s3cret"
     end
 
     assert_raise ErlangError, ~r/:eacces/, fn -> MuonTrap.cmd("/etc", []) end
@@ -107,8 +120,12 @@ defmodule MuonTrapTest do
   end
 
   test "refuses what makes no sense" do
-    assert_raise ArgumentError, ~r/got: <<97, 0, 98>>/, fn -> MuonTrap.cmd("echo", ["a\0b"]) end
-    assert_raise ArgumentError, ~r/got: :x/, fn -> MuonTrap.cmd("echo", [:x]) end
+    for {args, got} <- [{["a\0b"], "a string with a NUL byte"}, {["-n", :x], "an atom"}] do
+      assert_raise ArgumentError, ~r/, got: #{got} as argument #{length(args)}$/, fn ->
+        MuonTrap.cmd("echo", args)
+      end
+    end
+
     assert_raise ArgumentError, ~r/unknown option :no/, fn -> MuonTrap.cmd("echo", [], no: 1) end
   end
 

@@ -55,7 +55,7 @@ defmodule MuonTrap.Bounds do
   end
 
   @doc "What is said of a program that no bound has reached."
-  @spec none() :: %{stopped_by: nil, truncated: false}
+  @spec none() :: %{stopped_by: Result.bound() | nil, truncated: boolean()}
   def none, do: %{stopped_by: nil, truncated: false}
 
   @doc "The program is waited for anew: the time without output begins."

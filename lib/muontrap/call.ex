@@ -10,11 +10,15 @@ defmodule MuonTrap.Call do
 
   alias MuonTrap.{Bounds, Command, Error, Options, Result, StderrTail}
 
+  # As long as any.
+  @line_max_bytes 0x7FFF_FFFF
+
   @typedoc "What becomes of standard error in the VM: `:apart`, its end is kept, or nothing of its own."
   @type stderr :: :apart | :tail | nil
 
   @doc "What is to become of it. `raising?`: a status other than 0 is raised, with the end of standard error."
   @spec stderr(Options.t(), boolean()) :: stderr()
+  def stderr(%{pty: %{}}, _raising?), do: nil
   def stderr(%{capture_stderr: true}, _raising?), do: :apart
   def stderr(%{capture_stderr_only: true}, _raising?), do: nil
   def stderr(%{stderr_to_stdout: true}, _raising?), do: nil
@@ -22,25 +26,33 @@ defmodule MuonTrap.Call do
   def stderr(_options, raising?), do: if(raising?, do: :tail)
 
   @doc """
-  Starts the program of a checked call. `stderr_lines?`: with `:lines` standard error comes in lines as well. `joined`
-  says what is joined to other commands: `stdin: handle` of the one before it, `stdout: :held`.
+  Starts the program of a checked call. `stderr_lines?`: with `:lines` standard error comes in lines as well. `more` is
+  that of `MuonTrap.Command.start/3`, and what is joined to other commands: `stdin: handle` of the one before it,
+  `stdout: :held`.
   """
   @spec start(Options.t(), stderr(), boolean(), keyword()) ::
           {:ok, Command.t()} | {:error, Error.t()}
-  def start(options, stderr, stderr_lines?, joined \\ []) do
-    lines = Bounds.lines(options)
+  def start(options, stderr, stderr_lines?, more \\ []) do
+    lines = lines(options)
     lines_of_stderr = if stderr_lines?, do: lines
     {stdin, stdout, third} = stdio(options, stderr)
+    {joined, more} = Keyword.split(more, [:stdin, :stdout])
     stdio = {joined[:stdin] || stdin, joined[:stdout] || stdout, third}
-    Command.start(options, stdio, lines: {lines, lines_of_stderr})
+    Command.start(options, stdio, [lines: {lines, lines_of_stderr}] ++ more)
   end
+
+  defp lines(%{lines: nil}), do: nil
+  # A terminal makes \r\n of each \n.
+  defp lines(%{pty: %{}}), do: {:bytes, @line_max_bytes}
+  defp lines(options), do: Bounds.lines(options)
 
   defp stdio(%{use_stdio: false}, _stderr), do: {:inherit, :inherit, :inherit}
 
   defp stdio(options, stderr) do
-    stdin = if options.input || options.stdin == :open, do: :pipe, else: :null
+    stdin = if options[:input] || options.stdin in [:open, :pipe], do: :pipe, else: :null
 
     cond do
+      options.pty -> {stdin, :pipe, :stdout}
       options.capture_stderr_only -> {stdin, :null, :pipe}
       options.stderr_to_stdout -> {stdin, :pipe, :stdout}
       stderr -> {stdin, :pipe, :pipe}
@@ -48,19 +60,22 @@ defmodule MuonTrap.Call do
     end
   end
 
-  # Steps that System.cmd/3 has as well fail as it fails.
+  # Steps that System.cmd/3 has as well.
   @as_system_cmd [:lookup, :exec, :chdir, :fork, :pipe]
 
   @doc """
-  Raises what became of a program that did not start, or whose helper died.
+  Raises what became of a program that did not start, or whose helper died: `:posix` raises as System.cmd/3 does what
+  it can raise too, `:error` raises the error itself.
 
-  Without the arguments, which System.cmd/3 leaves in the stack trace: they may hold a secret.
+  System.cmd/3 raises the bare errno. What failed comes along in the stack trace, where Elixir and Erlang look for it
+  when they format the error, see EEP 54. The arguments, which System.cmd/3 leaves there, do not: they may hold a
+  secret.
   """
-  @spec fail!(Error.t()) :: no_return()
-  def fail!(%Error{step: step, reason: reason}) when step in @as_system_cmd,
-    do: :erlang.error(reason)
+  @spec fail!(Error.t(), :posix | :error) :: no_return()
+  def fail!(%Error{step: step} = error, :posix) when step in @as_system_cmd,
+    do: :erlang.error(error.reason, :none, error_info: %{module: Error, cause: error})
 
-  def fail!(error), do: raise(error)
+  def fail!(error, _how), do: raise(error)
 
   @doc "How a terminal event ends the call: with an outcome, or with an error."
   @spec conclude(Command.t(), Command.terminal()) :: {:ok, map()} | {:error, Error.t()}

@@ -3,35 +3,39 @@
 
 defmodule MuonTrap.Cgroup do
   @moduledoc """
-  The control groups of a command: which ones, and reading and writing them while it runs.
+  The control groups of a command: where they are made, and how to read and write them while it runs.
 
-  `MuonTrap` and `MuonTrap.Daemon` call `plan/1` before a start and hand the plan to the native part, which
-  makes the groups, limits them, runs the program inside, empties and removes them. Nothing here
-  outlives a call.
+  Before each start `MuonTrap` and `MuonTrap.Daemon` make a plan. The native part makes the groups of that plan, sets
+  their limits, runs the program inside, and in the end empties and removes them. Use the functions of
+  `MuonTrap.Daemon` (`cgget/2`, `cgset/3`, `statistics/1`) for a program that runs.
 
   ## Keys of the `:cgroup` option
+
+  Bytes are an integer, or a string with a unit of 1024 as the kernel reads it: `"64K"`, `"100M"`, `"2G"`.
 
   #{MuonTrap.Cgroup.Keys.docs()}
   """
 
-  alias MuonTrap.Cgroup.{Hint, Keys, Layout, Plan, Stats, Value}
+  alias MuonTrap.Cgroup.{Bytes, Hint, Keys, Layout, Plan, Stats, Value}
   alias MuonTrap.{Error, Nif}
+
+  @typedoc "The groups of a command, as they were planned before its start."
+  @type plan :: map()
 
   # How long a base is left alone in which other VMs have groups.
   @sweep_ms 1_000
   @never_ms 0x7FFF_FFFF_FFFF_FFFF
 
-  @doc """
-  The plan for checked options; `nil` if they ask for no group.
-
-  Reads the mounted hierarchies each time: the VM may have been moved. The first plan with a base also
-  removes the groups there whose VM died with all its helpers, which may take seconds. Where other VMs have
-  groups, later ones do as well, once a second at the most.
-
-  ## Errors
-
-  A `MuonTrap.Error` whose hint mends what is missing on this machine.
-  """
+  @doc false
+  # Makes the plan for checked options; `nil` if they ask for no group.
+  #
+  # It reads the mounted hierarchies each time, because the VM may have been moved. The first plan with a base also removes
+  # the groups there that dead VMs have left, which may block for seconds. Where other VMs have groups, later plans do so
+  # too, at most once a second.
+  #
+  # ## Errors
+  #
+  # A `MuonTrap.Error` whose hint says how to mend this machine.
   @spec plan(map()) :: {:ok, Plan.t() | nil} | {:error, Error.t()}
   def plan(%{cgroup_base: nil, cgroup_path: nil}), do: {:ok, nil}
 
@@ -44,7 +48,8 @@ defmodule MuonTrap.Cgroup do
     end
   end
 
-  @doc "Adds to an error from the native part what mends it on this machine, if that is known."
+  @doc false
+  # Adds a hint to an error of the native part, if it is known how to mend it on this machine.
   @spec explain(Error.t()) :: Error.t()
   def explain(%Error{step: step} = error)
       when step in [:cgroup_create, :cgroup_enable, :cgroup_write, :cgroup_join] do
@@ -63,11 +68,11 @@ defmodule MuonTrap.Cgroup do
   # What is done outside the group: its limit has nothing to do with it.
   @outside [:fork, :pipe, :spawner, :shim, :cgroup_create, :cgroup_enable, :cgroup_write]
 
-  @doc """
-  Names the memory limit of a group if that is what has kept a program from being executed. Any step from the entry
-  on may be the one that finds no memory, and execve(2) says `e2big` then, as if there were too many arguments.
-  `bytes` are in arguments and environment.
-  """
+  @doc false
+  # Names the group's memory limit if that kept the program from being executed.
+  #
+  # Any step after the group was entered may be the one that finds no memory. execve(2) says `e2big` then, as if there were
+  # too many arguments; `bytes` is the size of arguments and environment.
   @spec explain(Error.t(), Plan.t() | nil, non_neg_integer()) :: Error.t()
   def explain(%Error{step: step, reason: reason} = error, %{settings: settings}, bytes)
       when ((reason == :enomem and step not in @outside) or {step, reason} == {:exec, :e2big}) and
@@ -77,7 +82,7 @@ defmodule MuonTrap.Cgroup do
           file = Path.basename(path),
           file in ["memory.max", "memory.limit_in_bytes"],
           {:ok, limit} when is_integer(limit) and limit < @tight_bytes <- [
-            Value.parse_bytes(value)
+            Bytes.parse(value)
           ],
           do: {file, limit}
 
@@ -93,10 +98,8 @@ defmodule MuonTrap.Cgroup do
 
   def explain(error, _plan, _bytes), do: error
 
-  @doc """
-  Splits an absolute path that leads into a mounted hierarchy: the mount point, and what is below it. `nil` for
-  others.
-  """
+  @doc false
+  # Splits an absolute path inside of a mounted hierarchy into the mount point and the rest; `nil` for other paths.
   @spec below_mount(String.t()) :: {String.t(), String.t()} | nil
   def below_mount(path) do
     mounts =
@@ -117,22 +120,23 @@ defmodule MuonTrap.Cgroup do
     end)
   end
 
-  @doc "The path of the group, relative to its hierarchy."
-  @spec path(Plan.t() | nil) :: String.t() | nil
+  @doc "Returns the path of the group, relative to its hierarchy; `nil` without one."
+  @spec path(plan() | nil) :: String.t() | nil
   def path(nil), do: nil
   def path(%{path: path}), do: path
 
   @doc """
-  The content of a file of the group, as the kernel gives it, with the controller in the file's name.
+  Reads a file of the group, such as `"memory.max"`, as the kernel gives it.
 
-  A file of the other cgroup version is translated where `MuonTrap.Cgroup.Keys` knows how. `{:error, :no_cgroup}`
-  for a command that has no group.
+  The name of a file of the other cgroup version works too if it has a counterpart. Returns `{:error, :no_cgroup}` for a
+  command without a group, and `{:error, :enoent}` for a file that the kernel does not have. The calling process reads
+  the file.
   """
-  @spec get(Plan.t() | nil, String.t()) :: {:ok, String.t()} | {:error, File.posix() | :no_cgroup}
+  @spec get(plan() | nil, String.t()) :: {:ok, String.t()} | {:error, File.posix() | :no_cgroup}
   def get(plan, file), do: get(plan, controller(file), file)
 
-  @doc "The same with the controller named, for old code."
-  @spec get(Plan.t() | nil, String.t(), String.t()) ::
+  @doc "Reads a file as `get/2` does, with the controller given apart as in MuonTrap 1.x."
+  @spec get(plan() | nil, String.t(), String.t()) ::
           {:ok, String.t()} | {:error, File.posix() | :no_cgroup}
   def get(plan, controller, file) do
     with {:ok, group} <- group(plan, controller, file),
@@ -142,14 +146,17 @@ defmodule MuonTrap.Cgroup do
   end
 
   @doc """
-  Writes a value, a string or an integer, to a file of the group; translated as `get/2` does.
+  Writes a value, a string or an integer, to a file of the group; `get/2` says which names work, and what is returned
+  if none does.
+
+  Any other errno is what the kernel says of the value, such as `{:error, :einval}`.
   """
-  @spec set(Plan.t() | nil, String.t(), String.t() | integer()) ::
+  @spec set(plan() | nil, String.t(), String.t() | integer()) ::
           :ok | {:error, File.posix() | :no_cgroup}
   def set(plan, file, value), do: set(plan, controller(file), file, value)
 
-  @doc "The same with the controller named, for old code."
-  @spec set(Plan.t() | nil, String.t(), String.t(), String.t() | integer()) ::
+  @doc "Writes a file as `set/3` does, with the controller given apart as in MuonTrap 1.x."
+  @spec set(plan() | nil, String.t(), String.t(), String.t() | integer()) ::
           :ok | {:error, File.posix() | :no_cgroup}
   def set(plan, controller, file, value) do
     with {:ok, group} <- group(plan, controller, file),
@@ -159,11 +166,9 @@ defmodule MuonTrap.Cgroup do
   end
 
   @doc """
-  The settings of the group as a map that `:cgroup` takes. What cannot be read is left out.
+  Returns the settings of the group as a map that `:cgroup` takes, without those that cannot be read.
   """
-  @spec config(%{:groups => [map()], optional(atom()) => term()} | nil) :: %{
-          optional(Keys.key()) => Keys.value()
-        }
+  @spec config(plan() | nil) :: map()
   def config(nil), do: %{}
 
   def config(%{groups: groups}) do
@@ -174,13 +179,18 @@ defmodule MuonTrap.Cgroup do
   end
 
   @doc """
-  What the kernel counts in the group, under the same keys on cgroup v1 and v2: `:memory_current`,
-  `:memory_peak`, `:memory_swap_current` (bytes), `:memory_events` (`:max`, `:oom_kill`, …), `:cpu_stat`
-  (`:usage_usec`, `:nr_throttled`, `:throttled_usec`, …), `:pids_current`, `:pids_peak`, `:pids_events`
-  (`:max`: forks refused), and where the kernel has it `:cpu_pressure`, `:memory_pressure` and
-  `:io_pressure`. Without the controller its keys are missing.
+  Returns what the kernel counts in the group, under the same keys on cgroup v1 and v2:
+
+    * `:memory_current`, `:memory_peak`, `:memory_swap_current` - bytes
+    * `:memory_events` - a map of counts: `:max`, `:oom_kill`, …
+    * `:cpu_stat` - a map: `:usage_usec`, `:nr_throttled`, `:throttled_usec`, …
+    * `:pids_current`, `:pids_peak` - processes and threads
+    * `:pids_events` - a map; `:max` counts the forks that were refused
+    * `:cpu_pressure`, `:memory_pressure`, `:io_pressure` - if the kernel has them
+
+  The keys of a controller that the group does not have are missing.
   """
-  @spec statistics(Plan.t() | nil) :: map()
+  @spec statistics(plan() | nil) :: map()
   def statistics(nil), do: %{}
 
   def statistics(%{groups: groups}) do

@@ -9,36 +9,36 @@ defmodule MuonTrap.Collect do
 
   alias MuonTrap.{Bounds, Call, Command, Input, Options, Result, StderrTail}
 
-  @doc "Runs a checked call. Raises what `MuonTrap.cmd/3` documents."
-  @spec run(Options.t()) :: Result.t()
-  def run(options) do
-    {_running, result, _tail} = run(options, Call.stderr(options, false))
+  @doc "Runs a checked call. `how` it fails if it cannot be started, see `MuonTrap.Call.fail!/2`."
+  @spec run(Options.t(), :posix | :error) :: Result.t()
+  def run(options, how) do
+    {_running, result, _tail} = run(options, Call.stderr(options, false), how)
     result
   end
 
   @doc "The same, and raises `MuonTrap.ExitError` unless the program exits with 0."
-  @spec run!(Options.t()) :: Result.t()
-  def run!(options) do
-    {running, result, tail} = run(options, Call.stderr(options, true))
+  @spec run!(Options.t(), :posix | :error) :: Result.t()
+  def run!(options, how) do
+    {running, result, tail} = run(options, Call.stderr(options, true), how)
     if error = Call.exit_error(running, result, tail), do: raise(error)
     result
   end
 
-  defp run(options, stderr) do
+  defp run(options, stderr, how) do
     {acc, into} = Collectable.into(options.into)
 
     # What is collected apart is never cut, nor what is shown.
     case Call.start(options, stderr, stderr == nil) do
       {:ok, running} ->
-        collect(running, options, stderr, acc, into)
+        collect(running, options, stderr, how, acc, into)
 
       {:error, error} ->
         into.(acc, :halt)
-        Call.fail!(error)
+        Call.fail!(error, how)
     end
   end
 
-  defp collect(running, options, stderr, acc, into) do
+  defp collect(running, options, stderr, how, acc, into) do
     state = %{
       acc: acc,
       into: into,
@@ -60,11 +60,11 @@ defmodule MuonTrap.Collect do
         into.(acc, :halt)
         :erlang.raise(kind, reason, stacktrace)
     else
-      {terminal, state} -> conclude(running, terminal, state)
+      {terminal, state} -> conclude(running, terminal, state, how)
     end
   end
 
-  defp conclude(running, terminal, state) do
+  defp conclude(running, terminal, state, how) do
     case Call.conclude(running, terminal) do
       {:ok, outcome} ->
         errors = IO.iodata_to_binary(state.errors)
@@ -75,7 +75,7 @@ defmodule MuonTrap.Collect do
 
       {:error, error} ->
         state.into.(state.acc, :halt)
-        Call.fail!(error)
+        Call.fail!(error, how)
     end
   end
 

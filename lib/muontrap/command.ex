@@ -8,7 +8,7 @@ defmodule MuonTrap.Command do
   # The process that starts a command owns it. Events come as `{:muontrap, ref, event}`; exactly one of
   # them is terminal (`{:ended, _}`, `{:failed, _}`, `{:lost, _, _}`), and it is the last.
 
-  alias MuonTrap.{Error, Native, Nif, Signal, Telemetry}
+  alias MuonTrap.{Error, Handle, Native, Nif, Pty, Remote, Signal, Telemetry}
   alias MuonTrap.Input.Feeder
   require Logger
 
@@ -22,14 +22,16 @@ defmodule MuonTrap.Command do
     :since,
     :cgroup,
     :interrupt,
+    :node,
     announced?: true,
     unacknowledged: 0
   ]
 
   # handle: nil before it is started; since: monotonic time of the start, in native units; announced?: whether
-  # the start was heard of, if that was asked for: nothing comes before it; interrupt: a message that ends waiting
+  # the start was heard of, if that was asked for: nothing comes before it; interrupt: a message that ends waiting;
+  # node: another than this one
   @type t :: %__MODULE__{
-          handle: Nif.handle() | nil,
+          handle: Handle.t() | nil,
           ref: reference(),
           grace_ms: non_neg_integer(),
           program: String.t(),
@@ -37,12 +39,15 @@ defmodule MuonTrap.Command do
           since: integer(),
           cgroup: MuonTrap.Cgroup.Plan.t() | nil,
           interrupt: term(),
+          node: node() | nil,
           announced?: boolean(),
           unacknowledged: non_neg_integer()
         }
 
   @type terminal ::
-          {:ended, map()} | {:failed, Nif.failure()} | {:lost, Nif.failure(), [integer()]}
+          {:ended, map()} | {:failed, failure()} | {:lost, failure(), [integer()]}
+  # Another node tells it explained.
+  @typep failure :: Nif.failure() | Error.t()
   @type event ::
           {:stdout | :stderr, binary()}
           | {:stdout | :stderr, [binary()], non_neg_integer()}
@@ -57,7 +62,9 @@ defmodule MuonTrap.Command do
   defguard is_output(event) when is_tuple(event) and elem(event, 0) in [:stdout, :stderr]
 
   @doc """
-  Starts a command for the calling process. `stdio` is what becomes of its three streams. `more`:
+  Starts a command for the calling process, on the node of its options if they have one. `stdio` is what becomes of
+  its three streams; with a terminal, which is all three, what its standard output is and whether somebody types.
+  `more`:
 
     * `:announce` - whether the event `:started` is wanted, before any other
     * `:env` - variables in addition
@@ -67,26 +74,44 @@ defmodule MuonTrap.Command do
   """
   @spec start(MuonTrap.Options.t(), tuple(), keyword()) :: {:ok, t()} | {:error, Error.t()}
   def start(options, stdio, more \\ []) do
-    command = %__MODULE__{
+    command = new(options, more)
+    Telemetry.start(command)
+
+    with {:error, error} <- launch(command, options, stdio, more) do
+      Telemetry.exception(command, error)
+      {:error, error}
+    end
+  end
+
+  @doc "The same on this node, for an owner whose caller is on another one: telemetry is told there."
+  @spec launch(MuonTrap.Options.t(), tuple(), keyword()) :: {:ok, t()} | {:error, Error.t()}
+  def launch(options, stdio, more), do: options |> new(more) |> launch(options, stdio, more)
+
+  defp new(options, more) do
+    %__MODULE__{
       ref: make_ref(),
       grace_ms: options.delay_to_sigkill,
       program: options.command,
       args: options.args,
       announced?: not Keyword.get(more, :announce, false),
       interrupt: Feeder.interrupt(),
-      since: System.monotonic_time()
+      since: System.monotonic_time(),
+      node: other_node(options)
     }
+  end
 
-    Telemetry.start(command)
+  defp other_node(%{node: node}) when node not in [nil, node()], do: node
+  defp other_node(_options), do: nil
 
+  defp launch(%{node: node} = command, options, stdio, more) when node != nil do
+    with {:ok, handle} <- Remote.start(node, command.ref, {options, stdio, more}),
+         do: {:ok, %{command | handle: handle}}
+  end
+
+  defp launch(command, options, stdio, more) do
     with {:ok, cgroup} <- cgroup(options),
-         {:ok, handle} <- Native.start(command.ref, request(options, stdio, cgroup, more)) do
-      {:ok, %{command | handle: handle, cgroup: cgroup}}
-    else
-      {:error, error} ->
-        Telemetry.exception(command, error)
-        {:error, error}
-    end
+         {:ok, handle} <- Native.start(command.ref, request(options, stdio, cgroup, more)),
+         do: {:ok, %{command | handle: handle, cgroup: cgroup}}
   end
 
   defp cgroup(%{cgroup_base: nil, cgroup_path: nil}), do: {:ok, nil}
@@ -101,9 +126,10 @@ defmodule MuonTrap.Command do
       program: options.command,
       arg0: options.arg0,
       args: options.args,
-      env: {base, options.env ++ Keyword.get(more, :env, [])},
+      env: {base, Pty.env(options) ++ Keyword.get(more, :env, [])},
       cd: options.cd,
       stdio: stdio,
+      pty: options[:pty],
       stop_signal: options.stop_signal,
       grace_ms: options.delay_to_sigkill,
       linger: options.linger,
@@ -143,12 +169,12 @@ defmodule MuonTrap.Command do
   defp late?(_command, :infinity), do: false
 
   # The time of a program that has ended is not over, even if the VM was stopped meanwhile and hears of both now.
-  defp late?(command, deadline), do: left(deadline) == 0 and not Nif.news?(command.handle)
+  defp late?(command, deadline), do: left(deadline) == 0 and not Handle.news?(command.handle)
 
   defp silent?(_command, :infinity), do: false
 
   # The same for output that was written before.
-  defp silent?(command, idle_at), do: left(idle_at) == 0 and Nif.silent?(command.handle)
+  defp silent?(command, idle_at), do: left(idle_at) == 0 and Handle.silent?(command.handle)
 
   # It may have become a message by now.
   defp idle(%{ref: ref} = command) do
@@ -180,6 +206,7 @@ defmodule MuonTrap.Command do
   defp await(%{ref: ref, interrupt: interrupt} = command, deadline, idle_at, wait_ms) do
     receive do
       {:muontrap, ^ref, event} ->
+        if is_terminal(event), do: Handle.close(command.handle)
         {event, took(%{command | announced?: true}, event)}
 
       ^interrupt when interrupt != nil ->
@@ -203,8 +230,13 @@ defmodule MuonTrap.Command do
   """
   @spec pull(t(), non_neg_integer()) :: event() | nil
   def pull(%{handle: handle, ref: ref}, bytes) do
-    event = Nif.next(handle, bytes)
-    if is_terminal(event), do: flush(ref)
+    event = Handle.next(handle, bytes)
+
+    if is_terminal(event) do
+      Handle.close(handle)
+      flush(ref)
+    end
+
     event
   end
 
@@ -223,7 +255,7 @@ defmodule MuonTrap.Command do
 
   @doc "Asks the program to stop; the whole tree is killed after the grace."
   @spec stop(t()) :: :ok
-  def stop(command), do: Nif.stop(command.handle, command.grace_ms)
+  def stop(command), do: Handle.stop(command.handle, command.grace_ms)
 
   @doc """
   Stops the program and waits for the end of its tree; what it still writes is dropped. `nil` if the owner has had the
@@ -234,7 +266,7 @@ defmodule MuonTrap.Command do
     stop(command)
     # The caller may not know how much it had not acknowledged; more than all of it does no harm.
     command = %{command | unacknowledged: 0x7FFF_FFFF, interrupt: nil}
-    if Nif.closed?(command.handle), do: drop_messages(command), else: drop(command)
+    if Handle.closed?(command.handle), do: drop_messages(command), else: drop(command)
   end
 
   # Nothing comes any more that is not there yet.
@@ -291,24 +323,38 @@ defmodule MuonTrap.Command do
     Telemetry.leftover(command, survivors, errors)
     pids = inspect(survivors, charlists: :as_lists)
     processes = if survivors != [], do: " Processes that cannot be killed: #{pids}."
-    errors = Enum.map(errors, &[" ", Exception.message(&1), "."])
+    errors = Enum.map(errors, &[" muontrap ", Exception.message(&1), "."])
+    place = if command.node, do: " on #{command.node}"
 
     Logger.error([
-      "#{command.program} ended, but something of it is left.",
+      "#{command.program} ended#{place}, but something of it is left.",
       processes || "",
       errors
     ])
   end
 
   @doc "A failure of the native part as an exception."
-  @spec error(Nif.failure()) :: Error.t()
+  @spec error(Nif.failure() | Error.t()) :: Error.t()
   defdelegate error(failure), to: Native
+
+  @doc "A terminal event in the words of another node: with what only this one can tell."
+  @spec explained(t(), terminal()) :: terminal()
+  def explained(%{handle: handle}, {:ended, outcome}) do
+    leftovers = Enum.map(outcome.leftovers, &error/1)
+    {:ended, Map.merge(outcome, %{leftovers: leftovers, info: Nif.info(handle)})}
+  end
+
+  def explained(command, {:failed, failure}), do: {:failed, start_error(command, failure)}
+
+  def explained(_command, {:lost, failure, survivors}), do: {:lost, error(failure), survivors}
 
   @doc """
   A failure of this command to start as an exception, with the memory limit named that has left no room for the
   program.
   """
-  @spec start_error(t(), Nif.failure()) :: Error.t()
+  @spec start_error(t(), Nif.failure() | Error.t()) :: Error.t()
+  def start_error(_command, %Error{} = error), do: error
+
   def start_error(command, failure) do
     env = for {name, value} <- System.get_env(), do: byte_size(name) + byte_size(value)
     bytes = Enum.sum(env) + Enum.sum(Enum.map(command.args, &byte_size/1))

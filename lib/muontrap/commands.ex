@@ -7,7 +7,7 @@ defmodule MuonTrap.Commands do
 
   import MuonTrap.Command, only: [is_output: 1, is_terminal: 1]
 
-  alias MuonTrap.{Command, Nif}
+  alias MuonTrap.{Command, Handle}
 
   @enforce_keys [:running, :ready, :interrupt]
   defstruct [:running, :ready, :interrupt]
@@ -36,14 +36,14 @@ defmodule MuonTrap.Commands do
   @spec next(t(), integer() | :infinity, integer() | :infinity) :: {event(), t()}
   def next(commands, deadline, idle_at) do
     cond do
-      passed?(deadline) and not any?(commands, &Nif.news?/1) -> {:timeout, commands}
+      passed?(deadline) and not any?(commands, &Handle.news?/1) -> {:timeout, commands}
       silent?(commands, idle_at) -> idle(commands)
       true -> take(commands, deadline, idle_at)
     end
   end
 
   defp silent?(commands, idle_at),
-    do: passed?(idle_at) and not any?(commands, &(not Nif.silent?(&1)))
+    do: passed?(idle_at) and not any?(commands, &(not Handle.silent?(&1)))
 
   defp any?(commands, fun),
     do: Enum.any?(commands.running, fn {_ref, %{handle: handle}} -> fun.(handle) end)
@@ -122,7 +122,7 @@ defmodule MuonTrap.Commands do
 
     for command <- commands do
       Command.abort(command)
-      Nif.release(command.handle)
+      Handle.release(command.handle)
     end
 
     :ok

@@ -25,30 +25,52 @@ defmodule MuonTrap.Daemon do
   ## What is logged
 
   When the program ends by itself, its end is logged: `"command: Process exited successfully"` as info, or
-  `"command: Process exited with status 137 (SIGKILL)"` as an error, where the signal is named if there was one. The
-  events of a Daemon, lines of output too, are those of the module `MuonTrap.Daemon` and the application `:muontrap`
+  `"command: Process exited with status 137 (SIGKILL), pid 4711, after 2.3 s"` as an error, where the signal is named if
+  there was one, followed by the end of what was read of its standard error, see `:tail_bytes`. Standard error that is
+  inherited is not read, so nothing of it is there to be shown.
+
+  A stop reason other than `:normal` makes a GenServer report its state as well. That of a Daemon is the same line:
+  neither options nor output are ever in it.
+
+  The events of a Daemon, lines of output too, are those of the module `MuonTrap.Daemon` and the application `:muontrap`
   to `Logger.put_module_level/2`, `Logger.put_application_level/2` and `:compile_time_purge_matching`.
 
   With `:wait_for`, `start_link/3` does not wait for anything. The program is started, and becomes ready or
   not, afterwards, and what fails then is the reason that the Daemon stops with.
+
+  ## Starting again
+
+  With `:restart_backoff` the Daemon stays when its program ends, is lost, misses its watchdog, or cannot be started or
+  become ready once more: what is left of it is ended, and it is started again after a while, `:wait_for` and
+  `:ready` as at the first time, with the whole `:input` again. The supervisor hears nothing of it, so children that
+  come after it are not restarted by `:rest_for_one`.
+
+  Only the first start is the affair of `start_link/3`: what fails there is returned, unless there is a `:wait_for`.
+  While nothing runs, `os_pid/1` is `:error`, `signal/2` and `reload/2` are `{:error, :esrch}`, `write/2` is
+  `{:error, :epipe}`, and a stop is over at once; `MuonTrap.list/0` and `statistics/1` say how long that
+  lasts. A program that missed its `:watchdog` or `:start_timeout` is stopped as by a supervisor, and calls wait for
+  that.
 
   ## Stop reasons
 
     * `:normal` - exit status 0
     * `:error_exit_status`, or what `:exit_status_to_reason` returns - any other; 128 and the number of the
       signal that ended the program
+    * `{:exit_status, %MuonTrap.Result{}}` - any other, with `exit_status_to_reason: :result`
     * `{:oom_killed, status}` - the kernel killed it for its memory, and there is no `:exit_status_to_reason`
     * `MuonTrap.Error` - it could not be started, was not ready in time, missed its `:watchdog`, or its helper was
       lost
     * what an enumerable `:input` raised
+
+  With `:restart_backoff` it is `:normal` or what an `:input` raised, with `on: :end` the latter alone.
 
   Processes that cannot be killed change neither the reason nor the end of the Daemon. They are logged as an error.
   """
 
   require Logger
 
-  alias MuonTrap.Daemon.{Launch, Server, Statistics}
-  alias MuonTrap.{Cgroup, Defaults, Error, Options, Signal}
+  alias MuonTrap.Daemon.{Launch, Server, Statistics, StopSteps}
+  alias MuonTrap.{Cgroup, Defaults, Error, Options, Pty, Signal}
 
   @margin_ms Launch.margin_ms()
   # A Daemon that has nothing to do keeps next to no memory: 4 KB, and 38 after its start.
@@ -58,13 +80,17 @@ defmodule MuonTrap.Daemon do
   Returns the child specification for `[command, args]` or `[command, args, opts]`; options are a keyword list or a
   map.
 
-  The `:shutdown` is what a stop can take: `:delay_to_sigkill` and #{@margin_ms} ms. Change it, `:id` or
-  `:restart` with `Supervisor.child_spec/2`.
+  The `:shutdown` is what a stop can take: `:delay_to_sigkill`, or the pauses of `:stop`, and #{@margin_ms} ms. Change it, `:id` or
+  `:restart` with `Supervisor.child_spec/2`. Raises `ArgumentError` for anything else.
+
+  Supervisors show the child specification in their reports (`handle_sasl_reports: true` of Logger), arguments and
+  `:env` with it.
   """
   @spec child_spec([term()]) :: Supervisor.child_spec()
-  def child_spec([command, args]), do: child_spec([command, args, []])
+  def child_spec([command, args]) when is_list(args), do: child_spec([command, args, []])
 
-  def child_spec([_command, _args, opts] = start) do
+  def child_spec([_command, args, opts] = start)
+      when is_list(args) and (is_list(opts) or is_map(opts)) do
     %{
       id: __MODULE__,
       start: {__MODULE__, :start_link, start},
@@ -74,11 +100,36 @@ defmodule MuonTrap.Daemon do
     }
   end
 
-  # What is no time is refused by the start, with words.
+  def child_spec(other) do
+    raise ArgumentError,
+          "MuonTrap.Daemon expects [command, args] or [command, args, opts] as a child, with the arguments in a list " <>
+            "and the options in another, as in {MuonTrap.Daemon, [\"sleep\", [\"10\"], [log_output: :info]]}, got: " <>
+            shape(other)
+  end
+
+  # The arguments may hold a secret.
+  defp shape([command | more]) when is_binary(command) and is_list(more),
+    do: "[" <> Enum.join([inspect(command) | Enum.map(more, &kind/1)], ", ") <> "]"
+
+  defp shape(other), do: kind(other)
+
+  defp kind({key, _value}) when is_atom(key), do: "#{key}: ..."
+  defp kind(list) when is_list(list), do: "[...]"
+  defp kind(string) when is_binary(string), do: "a string"
+  defp kind(_other), do: "..."
+
+  # What makes no sense is refused by the start, with words.
   defp shutdown(opts) do
-    case Access.fetch(opts, :delay_to_sigkill) do
-      {:ok, ms} when is_integer(ms) and ms >= 0 -> ms + @margin_ms
-      _default -> Defaults.delay_to_sigkill() + @margin_ms
+    grace_ms =
+      case Access.fetch(opts, :delay_to_sigkill) do
+        {:ok, ms} when is_integer(ms) and ms >= 0 -> ms
+        _default -> Defaults.delay_to_sigkill()
+      end
+
+    with {:ok, stop} <- Access.fetch(opts, :stop), {:ok, steps} <- StopSteps.cast(stop) do
+      StopSteps.duration_ms(steps, grace_ms) + @margin_ms
+    else
+      _none -> grace_ms + @margin_ms
     end
   end
 
@@ -106,7 +157,7 @@ defmodule MuonTrap.Daemon do
   end
 
   @doc """
-  The program's process id; `:error` before it runs, while `:wait_for` does.
+  The program's process id; `:error` before it runs, while `:wait_for` does, and while a restart is waited for.
 
   When the program has ended it is the one that it had. A Daemon lives for 10 ms at the least, so that the id
   of a program that ends at once can be asked for after `start_link/3`. Exits as any call does when the Daemon is
@@ -122,6 +173,29 @@ defmodule MuonTrap.Daemon do
   def signal(server, signal), do: GenServer.call(server, {:signal, Signal.number!(signal)})
 
   @doc """
+  Asks the program to read its configuration again, by the signal in `:reload`, SIGHUP if nothing else is said.
+
+  A program that does not expect that signal is ended by most of them. Without a timeout, returns when the signal is sent.
+  With one, in milliseconds, waits until the program has done so, which only one with `ready: :notify` can tell: it
+  says `RELOADING=1` and then `READY=1`, see sd_notify(3), and systemd.service(5) under `Type=notify-reload`.
+
+  ## Errors
+
+    * `{:error, :esrch}` - the program does not run, or has ended meanwhile
+    * `{:error, :timeout}` - it has not said so in time; it may still do it
+    * `ArgumentError` - a timeout for a program without `ready: :notify`, which would never say so
+  """
+  @spec reload(GenServer.server(), pos_integer() | nil) ::
+          :ok | {:error, :file.posix() | :timeout}
+  def reload(server, timeout_ms \\ nil)
+      when timeout_ms == nil or (is_integer(timeout_ms) and timeout_ms > 0) do
+    with {:error, :not_notify} <- GenServer.call(server, {:reload, timeout_ms}, :infinity) do
+      raise ArgumentError,
+            "MuonTrap.Daemon.reload/2 needs ready: :notify to wait for the program, got: #{timeout_ms}"
+    end
+  end
+
+  @doc """
   Gives the program something to read from its standard input.
 
   Answers at once; what the program has no room for is kept and written when it has. `{:error, :eagain}`:
@@ -131,17 +205,34 @@ defmodule MuonTrap.Daemon do
   @spec write(GenServer.server(), iodata()) :: :ok | {:error, :eagain | :epipe}
   def write(server, data), do: GenServer.call(server, {:write, IO.iodata_to_binary(data)})
 
-  @doc "Ends the program's standard input after everything that was written to it."
+  @doc """
+  Ends the program's standard input after everything that was written to it.
+
+  On a terminal (`:pty`) that is the end-of-file character, Ctrl-D, and nothing can be typed after it.
+  """
   @spec close_stdin(GenServer.server()) :: :ok
   def close_stdin(server), do: GenServer.call(server, :close_stdin)
+
+  @doc """
+  Gives the program's terminal another size, in characters. The kernel tells the program by SIGWINCH.
+
+  Answers at once. `{:error, :enotty}`: it was started without `:pty`. `{:error, :esrch}`: the program is not there yet,
+  or nothing is left of it. Raises `ArgumentError` for what is no size (1 to 65,535). See `TIOCSWINSZ` in
+  `ioctl_tty(2)`.
+  """
+  @spec resize(GenServer.server(), pos_integer(), pos_integer()) ::
+          :ok | {:error, :enotty | :esrch}
+  def resize(server, rows, cols), do: GenServer.call(server, {:resize, Pty.size!(rows, cols)})
 
   @doc """
   What is known of the program so far.
 
   `:os_pid`, `:uptime_ms`, `:stdout_bytes`, `:stderr_bytes`, `:output_byte_count` (of both, as far as it is logged),
-  `:unacknowledged_bytes` of `:window_bytes`, `:cpu_time_us` and `:memory_peak_bytes` (of the cgroup, without
+  `:dropped_lines` (by `:log_rate`, since the Daemon began), `:unacknowledged_bytes` of `:window_bytes`, `:cpu_time_us` and `:memory_peak_bytes` (of the cgroup, without
   one of the program alone with the CPU time of those of its children that it waited for; `nil` if unknown)
-  and `:cgroup`, see `MuonTrap.Cgroup.statistics/1`. With `ready: :notify`, `:notify` is what the program has told
+  and `:cgroup`, see `MuonTrap.Cgroup.statistics/1`. With `:restart_backoff`, `:restarts` is how often the program
+  was started again, and `:next_start_ms` the milliseconds until the next time, or nil while it runs; all other numbers are those of
+  the program that runs. With `ready: :notify`, `:notify` is what the program has told
   of itself, see `sd_notify(3)`: `:status`, `:main_pid`, `:stopping`, `:reloading`, each nil before it said so.
   """
   @spec statistics(GenServer.server()) :: map()

@@ -28,7 +28,7 @@ defmodule MuonTrap.Defaults do
   a value that is silently ignored.
   """
 
-  alias MuonTrap.Options.Type
+  alias MuonTrap.Options.{Type, Words}
   alias MuonTrap.Priv
 
   @table [
@@ -38,6 +38,10 @@ defmodule MuonTrap.Defaults do
     spawner_path: {:absolute_path, nil},
     precompiled_url: {:string, nil}
   ]
+
+  @doc "Returns what a key is if it is not configured."
+  @spec built_in(atom()) :: term()
+  def built_in(key), do: @table |> Keyword.fetch!(key) |> elem(1)
 
   @doc "Returns the default output window in bytes."
   @spec stdio_window() :: pos_integer()
@@ -89,7 +93,7 @@ defmodule MuonTrap.Defaults do
       unless Keyword.has_key?(@table, key) do
         raise ArgumentError,
               "unknown key #{inspect(key)} in the configuration of :muontrap, expected one of " <>
-                "#{inspect(Keyword.keys(@table))}, got: #{inspect(value)}"
+                "#{Enum.map_join(Keyword.keys(@table), ", ", &inspect/1)}, got: #{inspect(value)}"
       end
 
       fetch!(key)
@@ -112,8 +116,8 @@ defmodule MuonTrap.Defaults do
 
           {:error, culprit} ->
             raise ArgumentError,
-                  "invalid #{inspect(key)} in the configuration of :muontrap: expected " <>
-                    "#{Type.describe(type)}, got: #{inspect(culprit)}"
+                  "invalid #{inspect(key)} in the configuration of :muontrap: " <>
+                    "#{Words.expected(type, culprit)}, got: #{inspect(culprit)}"
         end
     end
   end

@@ -3,15 +3,14 @@
 
 defmodule MuonTrap.ExitError do
   @moduledoc """
-  A program that did not end with status 0: what `MuonTrap.run!/3`, `MuonTrap.cmd!/3`, `MuonTrap.stream!/3` and
+  A program did not exit with status 0: what `MuonTrap.run!/3`, `MuonTrap.cmd!/3`, `MuonTrap.stream!/3` and
   `MuonTrap.pipe!/4` raise.
 
   ## Fields
 
-    * `:command` - the program, without its arguments, which may hold a secret
-    * `:result` - the `MuonTrap.Result`. The `:output` of a stream has been handed out and is `nil` there
-    * `:stderr` - the last 4 KiB of standard error, from the beginning of a line; `""` if an option has taken it
-      elsewhere
+    * `:command` - the program without its arguments, which may hold a secret
+    * `:result` - the `MuonTrap.Result`; its `:output` is `nil` for a stream, which has handed it out
+    * `:stderr` - up to 4 KiB of the end of standard error, in whole lines; `""` if an option sent it elsewhere
 
   ## Examples
 
@@ -25,6 +24,7 @@ defmodule MuonTrap.ExitError do
 
   alias MuonTrap.{Result, Text}
 
+  @typedoc "The fields above."
   @type t :: %__MODULE__{command: String.t(), result: Result.t(), stderr: binary()}
 
   @enforce_keys [:command, :result]

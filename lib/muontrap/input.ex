@@ -9,10 +9,8 @@ defmodule MuonTrap.Input do
   # pieces come as events `{:input, _}` of the command.
 
   alias MuonTrap.Input.Feeder
-  alias MuonTrap.{Command, Native, Nif}
+  alias MuonTrap.{Command, Handle}
 
-  # Whatever is in the pipe beyond this is copied more than once by a retry.
-  @piece_bytes 65_536
   # What is written in a row before the owner hears of anything else, however fast the program reads.
   @turn_bytes 1_048_576
 
@@ -40,7 +38,7 @@ defmodule MuonTrap.Input do
   @doc """
   Takes the event `{:input, _}`: a piece, the end of the enumerable, or what it raised, which is raised here.
   """
-  @spec take(t(), Feeder.event(), Nif.handle()) :: t()
+  @spec take(t(), Feeder.event(), Handle.t()) :: t()
   def take(nil, _event, _handle), do: nil
 
   def take(%{waiting: []} = input, {:piece, bytes}, handle),
@@ -61,13 +59,13 @@ defmodule MuonTrap.Input do
   Writes what there is room for. When something is left an event `:writable` will come; the end of the
   input, or a program that no longer reads it, closes the pipe.
   """
-  @spec write(t(), Nif.handle()) :: t()
+  @spec write(t(), Handle.t()) :: t()
   def write(input, handle), do: write(input, handle, @turn_bytes)
 
   defp write(nil, _handle, _turn), do: nil
 
   defp write(%{waiting: [], feeder: nil}, handle, _turn) do
-    Nif.close_stdin(handle)
+    Handle.close_stdin(handle)
     nil
   end
 
@@ -80,13 +78,11 @@ defmodule MuonTrap.Input do
   end
 
   defp write(%{waiting: [bytes | later]} = input, handle, turn) do
-    case Native.write(handle, binary_part(bytes, 0, min(byte_size(bytes), @piece_bytes))) do
-      {:ok, written} when written == byte_size(bytes) ->
-        write(wrote(%{input | waiting: later}, written), handle, turn - written)
-
-      {:ok, written} ->
-        rest = binary_part(bytes, written, byte_size(bytes) - written)
-        write(wrote(%{input | waiting: [rest | later]}, written), handle, turn - written)
+    case Handle.write(handle, bytes) do
+      {:ok, rest} ->
+        written = byte_size(bytes) - byte_size(rest)
+        input = %{input | waiting: if(rest == "", do: later, else: [rest | later])}
+        write(wrote(input, written), handle, turn - written)
 
       {:error, :eagain} ->
         input

@@ -10,6 +10,9 @@ defmodule MuonTrap.Native do
 
   alias MuonTrap.{Cgroup, Error, Nif}
 
+  # Whatever is in the pipe beyond this is copied more than once by a retry.
+  @piece_bytes 65_536
+
   @build "build it on the machine it runs on: mix deps.compile muontrap --force"
 
   @doc "Raises, with the reason and what mends it, if the native library cannot be loaded."
@@ -44,11 +47,21 @@ defmodule MuonTrap.Native do
     end
   end
 
-  @doc "Writes what there is room for to the program's input. Raises `MuonTrap.Error` if there is no library."
-  @spec write(Nif.handle(), binary()) :: {:ok, non_neg_integer()} | {:error, :file.posix()}
+  @doc "The sums of `MuonTrap.Nif.totals/0`; an error if there is no library."
+  @spec totals() :: {:ok, %{atom() => non_neg_integer()}} | {:error, Error.t()}
+  def totals, do: guarded(&Nif.totals/0)
+
+  @doc """
+  Writes a piece of these bytes to the program's input, as far as there is room for it, and returns the others.
+  Raises `MuonTrap.Error` if there is no library.
+  """
+  @spec write(Nif.handle(), binary()) :: {:ok, binary()} | {:error, :file.posix()}
   def write(handle, bytes) do
-    case guarded(fn -> Nif.write(handle, bytes) end) do
-      {:ok, result} -> result
+    piece = binary_part(bytes, 0, min(byte_size(bytes), @piece_bytes))
+
+    case guarded(fn -> Nif.write(handle, piece) end) do
+      {:ok, {:ok, written}} -> {:ok, binary_part(bytes, written, byte_size(bytes) - written)}
+      {:ok, {:error, _posix} = error} -> error
       {:error, error} -> raise error
     end
   end
@@ -70,7 +83,9 @@ defmodule MuonTrap.Native do
   defp failed(reason, hint), do: %Error{step: :nif, reason: reason, hint: hint}
 
   @doc "A failure of the native part as an exception."
-  @spec error(Nif.failure()) :: Error.t()
+  @spec error(Nif.failure() | Error.t()) :: Error.t()
+  def error(%Error{} = explained), do: explained
+
   def error({step, subject, reason}) do
     error = %Error{step: step, subject: if(subject == "", do: nil, else: subject), reason: reason}
     Cgroup.explain(error)

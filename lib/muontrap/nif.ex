@@ -70,11 +70,20 @@ defmodule MuonTrap.Nif do
   @spec signal(handle(), 0..64) :: :ok | {:error, :file.posix()}
   def signal(_handle, _number), do: :erlang.nif_error(:not_loaded)
 
+  @spec stop_by_id(non_neg_integer()) :: boolean()
+  def stop_by_id(_id), do: :erlang.nif_error(:not_loaded)
+
+  @spec signal_by_id(non_neg_integer(), 0..64) :: :ok | {:error, :file.posix()}
+  def signal_by_id(_id, _number), do: :erlang.nif_error(:not_loaded)
+
   @spec write(handle(), binary()) :: {:ok, non_neg_integer()} | {:error, :file.posix()}
   def write(_handle, _bytes), do: :erlang.nif_error(:not_loaded)
 
   @spec close_stdin(handle()) :: :ok
   def close_stdin(_handle), do: :erlang.nif_error(:not_loaded)
+
+  @spec resize(handle(), 1..0xFFFF, 1..0xFFFF) :: :ok | {:error, :file.posix()}
+  def resize(_handle, _rows, _cols), do: :erlang.nif_error(:not_loaded)
 
   @spec news?(handle()) :: boolean()
   def news?(_handle), do: :erlang.nif_error(:not_loaded)
@@ -105,6 +114,19 @@ defmodule MuonTrap.Nif do
 
   @spec ready_shims() :: non_neg_integer()
   def ready_shims, do: :erlang.nif_error(:not_loaded)
+
+  @spec totals() :: %{atom() => non_neg_integer()}
+  def totals, do: :erlang.nif_error(:not_loaded)
+
+  @typedoc "`{pid, parent, cpu_us, resident_bytes, name}`"
+  @type os_process ::
+          {pos_integer(), non_neg_integer(), non_neg_integer(), non_neg_integer(), binary()}
+
+  @spec processes() :: [os_process()] | nil
+  def processes, do: :erlang.nif_error(:not_loaded)
+
+  @spec probe() :: %{pidfd: :ok | :file.posix(), subreaper: :ok | :file.posix()}
+  def probe, do: :erlang.nif_error(:not_loaded)
 
   @spec cgroup_layout() :: {:ok, map()} | {:error, :file.posix()}
   def cgroup_layout, do: :erlang.nif_error(:not_loaded)

@@ -3,36 +3,35 @@
 
 defmodule MuonTrap.Result do
   @moduledoc """
-  What became of a command, or of a pipeline: the answer of `MuonTrap.run/3` and `MuonTrap.pipeline/2`.
+  How a command ended, or a pipeline: what `MuonTrap.run/3` and `MuonTrap.pipeline/2` return.
 
   ## Fields
 
-    * `:status` - `{:exited, code}`, `{:signaled, signal}` with the name of the signal or its number if it has
-      none (see `MuonTrap.Signal`); or, however the program ended then, what it was stopped by: `:timeout`,
+    * `:status` - how it ended: `{:exited, code}`; `{:signaled, signal}` with the signal's name, or its number if it has no
+      name (see `MuonTrap.Signal`); or the bound that it was stopped by, however the program ended then: `:timeout`,
       `:idle_timeout` or `:max_output`
-    * `:exit_status` - how the program itself ended, as a shell shows it: the exit code, or 128 and the number
-      of the signal. After such a stop too, when `MuonTrap.cmd/3` has the atom in its place
-    * `:output` - the output in `:into`; `nil` for a stream, which has handed it out
-    * `:stderr` - standard error with `capture_stderr: true`, else `nil`
-    * `:os_pid` - the process id that the program had; `nil` if the memory limit of its cgroup had no room to
-      start it
-    * `:timed_out` - whether it was stopped because of its `:timeout`
+    * `:exit_status` - how the program itself ended, as a number like a shell's: the exit code, or 128 and the number of
+      the signal. It is there after such a stop too
+    * `:output` - what `:into` made of the output; `nil` for a stream, which has handed it out
+    * `:stderr` - standard error with `capture_stderr: true`, otherwise `nil`
+    * `:os_pid` - the process id that the program had; `nil` if its cgroup's memory limit left no room to start it
+    * `:timed_out` - whether it was stopped because its `:timeout` was over
     * `:stopped_by` - the bound that it was stopped by, the first that it reached: `:timeout`, `:idle_timeout` or
       `:max_output`; `nil` if it ended by itself
-    * `:truncated` - whether output was dropped because of `:max_output`, with `:truncate` or with `:stop`
-    * `:oom_killed` - whether the kernel killed a process of the tree because the memory of its cgroup ran out,
-      the program or another one. Always `false` without a cgroup
-    * `:survivors` - the process ids of what could not be killed. If `:os_pid` is among them the program has
-      not ended, and `:exit_status` is that of the SIGKILL that it was sent
-    * `:leftovers` - what else could not be cleaned up, as `MuonTrap.Error`
-    * `:usage` - what the tree used, those processes of it that were waited for: `:user_us` and `:system_us` are
-      microseconds of CPU time, `:max_rss_bytes` is the largest resident set of any one process. The
-      kernel counts what a process had before it executed its program: a program that takes less than its helper, about
-      1 MB and three times its arguments and environment, shows that
-    * `:duration_ms` - milliseconds from the call to the end of the tree
-    * `:programs` - the results of the programs of `MuonTrap.pipeline/2`, in their order; else `nil`
+    * `:truncated` - whether output was dropped because of `:max_output`
+    * `:oom_killed` - whether the kernel killed one of its processes because its cgroup ran out of memory. Always `false`
+      without a cgroup
+    * `:survivors` - the process ids of what could not be killed. If `:os_pid` is one of them, the program has not ended,
+      and `:exit_status` is that of the SIGKILL that it was sent
+    * `:leftovers` - what else could not be cleaned up, as a list of `MuonTrap.Error`
+    * `:usage` - what its processes used, as far as somebody waited for their end: microseconds of CPU time (`:user_us`,
+      `:system_us`), and the peak memory of the largest one (`:max_rss_bytes`). The kernel counts a process from before
+      it executes the program, so this is never less than the helper has: about 1 MB, and three times the arguments and
+      environment
+    * `:duration_ms` - milliseconds from the call to the end of all processes
+    * `:programs` - the results of the programs of `MuonTrap.pipeline/2`, in their order; otherwise `nil`
 
-  There are no numbers of the cgroup: it is gone by then.
+  It holds no statistics of the cgroup, which is gone by then.
   """
 
   @enforce_keys [
@@ -53,6 +52,7 @@ defmodule MuonTrap.Result do
   @typedoc "The option that a program was stopped by."
   @type bound :: :timeout | :idle_timeout | :max_output
 
+  @typedoc "The fields above."
   @type t :: %__MODULE__{
           status: {:exited, 0..255} | {:signaled, MuonTrap.Signal.t()} | bound(),
           exit_status: 0..255,

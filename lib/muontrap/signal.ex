@@ -85,7 +85,7 @@ defmodule MuonTrap.Signal do
   def number!(signal) do
     case number(signal) do
       {:ok, number} -> number
-      :error -> raise ArgumentError, "expected #{expected()}, got: #{inspect(signal)}"
+      :error -> raise ArgumentError, "#{refusal(signal)}, got: #{inspect(signal)}"
     end
   end
 
@@ -106,5 +106,19 @@ defmodule MuonTrap.Signal do
 
   @doc false
   @spec expected() :: String.t()
-  def expected, do: "a signal name such as :sigterm or a number from 1 to #{@max}"
+  def expected, do: "a signal name such as `:sigterm`, or a number from 1 to #{@max}"
+
+  @doc false
+  # With the signal that was meant by "SIGTERM", :term or the like.
+  @spec refusal(term()) :: String.t()
+  def refusal(value) do
+    expected = String.replace("expected " <> expected(), "`", "")
+    near = if is_atom(value) or is_binary(value), do: near(value)
+    if near, do: "#{expected}; did you mean #{inspect(near)}?", else: expected
+  end
+
+  defp near(name) do
+    bare = name |> to_string() |> String.downcase() |> String.replace_prefix("sig", "")
+    Enum.find(Keyword.keys(@names ++ @aliases), &(Atom.to_string(&1) == "sig" <> bare))
+  end
 end

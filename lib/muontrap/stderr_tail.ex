@@ -14,29 +14,53 @@ defmodule MuonTrap.StderrTail do
   @doc "Passes bytes on to the standard error of the VM, and keeps the last of them."
   @spec pass_on(t(), binary()) :: t()
   def pass_on(tail, bytes) do
-    # Where there is no standard error nobody reads it.
-    _ = :file.write(:standard_error, bytes)
+    show(bytes)
     keep(tail, bytes)
   end
 
-  @doc "Keeps the last of what somebody else shows."
-  @spec keep(t(), binary()) :: t()
-  def keep(_tail, bytes) when byte_size(bytes) >= @kept_bytes,
-    do: bytes |> last() |> :binary.copy()
+  @doc """
+  Writes bytes to the standard error of the VM as they are; waits where it has no room.
 
-  def keep(tail, bytes), do: last(tail <> bytes)
+  The process of that name takes bytes for latin1 and writes them as UTF-8, so they are given to its port. What stands
+  in for it, to capture it, has none.
+  """
+  @spec show(iodata()) :: :ok
+  def show(bytes) do
+    with pid when is_pid(pid) <- Process.whereis(:standard_error),
+         {:links, links} <- Process.info(pid, :links),
+         port when port != nil <- Enum.find(links, &is_port/1) do
+      Port.command(port, bytes)
+    else
+      _no_port -> :file.write(:standard_error, bytes)
+    end
+
+    :ok
+  rescue
+    # Where there is no standard error nobody reads it.
+    ArgumentError -> :ok
+  end
+
+  @doc "Keeps the last of what somebody else shows."
+  @spec keep(t(), binary(), pos_integer()) :: t()
+  def keep(tail, bytes, kept_bytes \\ @kept_bytes)
+
+  def keep(_tail, bytes, kept_bytes) when byte_size(bytes) >= kept_bytes,
+    do: bytes |> last(kept_bytes) |> :binary.copy()
+
+  def keep(tail, bytes, kept_bytes), do: last(tail <> bytes, kept_bytes)
 
   @doc "Its last lines, whole ones if there is more than one."
-  @spec text(t()) :: binary()
-  def text(tail) when byte_size(tail) < @kept_bytes, do: tail
+  @spec text(t(), non_neg_integer()) :: binary()
+  def text(tail, kept_bytes \\ @kept_bytes)
+  def text(tail, kept_bytes) when byte_size(tail) < kept_bytes, do: tail
 
-  def text(tail) do
+  def text(tail, _kept_bytes) do
     case :binary.split(tail, "\n") do
       [_cut, rest] when rest != "" -> rest
       _one_line -> tail
     end
   end
 
-  defp last(bytes) when byte_size(bytes) <= @kept_bytes, do: bytes
-  defp last(bytes), do: binary_part(bytes, byte_size(bytes), -@kept_bytes)
+  defp last(bytes, kept_bytes) when byte_size(bytes) <= kept_bytes, do: bytes
+  defp last(bytes, kept_bytes), do: binary_part(bytes, byte_size(bytes), -kept_bytes)
 end

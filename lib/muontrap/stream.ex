@@ -6,14 +6,14 @@ defmodule MuonTrap.Stream do
   The output of a program as an enumerable: what `MuonTrap.stream!/3`, `MuonTrap.stream/3`, `MuonTrap.pipe!/4` and
   `MuonTrap.pipe/4` return.
 
-  It is lazy. Each enumeration starts a program of its own, in the process that enumerates and for it: when that
-  process ends, so does the program with everything it started. Nothing is read that was not asked for, so the
-  program waits for a consumer that takes its time, and no more than `:stdio_window` of its output is in the VM.
+  It is lazy. Each enumeration starts a program of its own, which the enumerating process owns: when that process ends,
+  so does the program with everything it started. Only what was asked for is read. A program that is faster than its
+  consumer waits, and at most `:stdio_window` bytes of its output are in the VM.
 
-  The enumeration is over when the tree is gone, and so it is when it stops early (`Enum.take/2`, an exception, a
-  `throw`): then the program gets `:stop_signal`, and after `:delay_to_sigkill` what is left gets SIGKILL. A suspended
-  enumeration (`Stream.zip/2`, `Enumerable.reduce/3` with `:suspend`) goes on in the process in which it was begun;
-  elsewhere it raises `ArgumentError`.
+  An enumeration returns when the program and everything it started is gone. If it stops early (`Enum.take/2`, an
+  exception, a `throw`), the program gets `:stop_signal`, and after `:delay_to_sigkill` what is left gets SIGKILL. A
+  suspended enumeration (`Stream.zip/2`, `Enumerable.reduce/3` with `:suspend`) can go on only in the process that began
+  it; elsewhere it raises `ArgumentError`.
   """
 
   import MuonTrap.Command, only: [is_terminal: 1]
@@ -23,7 +23,7 @@ defmodule MuonTrap.Stream do
   @enforce_keys [:options, :mode]
   defstruct [:options, :mode]
 
-  @typedoc "`options` is a checked call; `mode` says how the enumeration ends, see `new/2`."
+  @typedoc "`options` is a checked call; `mode` says how the enumeration ends."
   @type t :: %__MODULE__{options: Options.t(), mode: mode()}
 
   @typep mode :: :raise | :result | :silent
@@ -50,8 +50,10 @@ defmodule MuonTrap.Stream do
   def resource(stream), do: Stream.resource(fn -> start(stream) end, &wanted/1, &stop/1)
 
   # The programs that are started for an enumeration: those whose output nobody but the next one sees come before it.
-  defp chain(%{options: %{input: %__MODULE__{} = before}} = stream) do
-    if joins?(before), do: chain(before) ++ [without_input(stream)], else: [stream]
+  defp chain(%{options: %{input: %__MODULE__{} = before} = options} = stream) do
+    if joins?(before) and pipes?(options),
+      do: chain(before) ++ [without_input(stream)],
+      else: [stream]
   end
 
   defp chain(stream), do: [stream]
@@ -62,10 +64,14 @@ defmodule MuonTrap.Stream do
   defp joins?(%{mode: :result}), do: false
 
   defp joins?(%{options: options}) do
-    options.lines == nil and not options.capture_stderr and not options.capture_stderr_only and
+    pipes?(options) and options.lines == nil and not options.capture_stderr and
+      not options.capture_stderr_only and
       options.timeout == :infinity and options.idle_timeout == :infinity and
       options.max_output == :infinity
   end
+
+  # Neither a terminal nor a program on another node can have a pipe of another program.
+  defp pipes?(options), do: options.pty == nil and options.node == nil
 
   defp start(stream) do
     [first | _] = chain = chain(stream)
@@ -87,7 +93,7 @@ defmodule MuonTrap.Stream do
 
       {:error, error} ->
         Commands.abort(Enum.map(before, & &1.command))
-        Call.fail!(error)
+        raise error
     end
   end
 
@@ -126,12 +132,12 @@ defmodule MuonTrap.Stream do
   defp next(%{over: :done} = state), do: {:halt, state}
 
   # Not in the step that found it out: `Stream.resource/3` would have the program stopped that has ended.
-  defp next(%{over: {:raise, error}}), do: Call.fail!(error)
+  defp next(%{over: {:raise, error}}), do: raise(error)
 
   defp next(%{owner: owner}) when owner != self() do
     raise ArgumentError,
-          "the stream of a program goes on in the process in which it was begun, #{inspect(owner)}, and not in " <>
-            inspect(self())
+          "the enumeration of a program's output goes on only in the process that began it, #{inspect(owner)}, " <>
+            "got: #{inspect(self())}"
   end
 
   defp next(%{bounds: bounds, last: last, first: %{handle: first}} = state) do
@@ -223,7 +229,7 @@ defmodule MuonTrap.Stream do
         if stage.mode == :raise and read? and error != nil, do: raise(error), else: next(state)
 
       {:error, error} ->
-        Call.fail!(error)
+        raise error
     end
   end
 

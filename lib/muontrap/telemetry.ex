@@ -3,21 +3,22 @@
 
 defmodule MuonTrap.Telemetry do
   @moduledoc """
-  What is told to the [`telemetry`](https://hex.pm/packages/telemetry) library, if the application has it.
+  The events that muontrap sends to the [`telemetry`](https://hex.pm/packages/telemetry) library.
 
-  muontrap does not depend on that library. Without it nothing is emitted and nothing has to be configured.
+  muontrap does not depend on that library, and without it emits nothing. Where the library is there, its application is
+  started before muontrap's (from Elixir 1.15 on; before, list both in the order that you want). As long as it is loaded
+  and not started, nothing is emitted.
 
       :telemetry.attach("log", [:muontrap, :command, :stop], fn _event, measurements, metadata, _config ->
         us = System.convert_time_unit(measurements.duration, :native, :microsecond)
         Logger.info("\#{metadata.command}: \#{inspect(metadata.status)} after \#{us} µs")
       end, nil)
 
-  The events are the same for `MuonTrap.cmd/3`, `MuonTrap.run/3` and `MuonTrap.Daemon`. Handlers run in the
-  process that owns the command, which waits for them: the caller, or the Daemon. A handler that raises is
-  detached by the library.
+  All functions of `MuonTrap`, Daemons and sessions send the same events. Handlers run in the process that owns the
+  command, which waits for them: the caller, the Daemon, or that of the session. The library detaches a handler that
+  raises.
 
-  After `:start` comes exactly one of `:stop` and `:exception`, unless the owner is killed: then nobody is left
-  to emit it.
+  Exactly one of `:stop` and `:exception` follows each `:start`, unless the owner is killed before.
 
   ## Events
 
@@ -26,8 +27,9 @@ defmodule MuonTrap.Telemetry do
     * `:command`, `:args` - as they were given
     * `:owner` - the pid of the process that owns the command
     * `:telemetry_span_context` - a reference, the same in all events of one command
+    * `:node` - of a command on another node, which emits none there
 
-  Neither environment nor input or output is ever in an event.
+  No event holds environment, input or output.
 
   ### `[:muontrap, :command, :start]`
 
@@ -37,23 +39,23 @@ defmodule MuonTrap.Telemetry do
 
   ### `[:muontrap, :command, :stop]`
 
-  A program ended, in whatever way, and its tree is gone. Measurements:
+  A program ended, in whatever way, and so did everything that it started. Measurements:
 
     * `:duration` - since the start, in native units
     * `:monotonic_time` - in native units
-    * `:stdout_bytes`, `:stderr_bytes` - what was read of its output
+    * `:stdout_bytes`, `:stderr_bytes` - how much of its output was read
     * `:user_us`, `:system_us`, `:max_rss_bytes` - as `:usage` in `MuonTrap.Result`
 
   Metadata in addition:
 
     * `:os_pid`, `:exit_status`, `:oom_killed`, `:survivors`, `:leftovers` - as in `MuonTrap.Result`
     * `:status` - `{:exited, code}` or `{:signaled, signal}`, after a timeout too
-    * `:stopped` - whether it was asked to stop: by its timeout or another bound, by the end of its Daemon, or by an exception in
-      the caller
+    * `:stopped` - whether it was asked to stop: by its timeout or another bound, by the end of its Daemon, by an enumeration that
+      stopped early, or by an exception in the caller
 
   ### `[:muontrap, :command, :exception]`
 
-  A command could not be started, or its shim was killed. Measurements are `:duration` and `:monotonic_time`;
+  A command could not be started, or its helper was killed. Measurements are `:duration` and `:monotonic_time`;
   metadata in addition:
 
     * `:kind`, `:reason`, `:stacktrace` - `:error`, the `MuonTrap.Error`, and `[]`
@@ -61,19 +63,85 @@ defmodule MuonTrap.Telemetry do
 
   ### `[:muontrap, :command, :leftover]`
 
-  Something of a command is left that should not be. Before its `:stop` or `:exception`, and together with an
-  error in the log. Measurements:
+  A process or a cgroup of a command could not be removed. It comes before the `:stop` or `:exception`, and the log has
+  an error too. Measurements:
 
-    * `:survivors`, `:leftovers` - how many
+    * `:survivors`, `:leftovers` - how many of them
 
   Metadata in addition:
 
     * `:survivors`, `:leftovers` - as in `MuonTrap.Result`
+
+  ### `[:muontrap, :commands]`
+
+  All commands of this VM at one moment, by `measure/0`. No metadata. Measurements:
+
+    * `:live` - commands that are not over; `:stopping`, `:orphaned` - how many of these are, see `MuonTrap.list/0`
+    * `:helpers` - helper processes at work, one for each command whose tree is not gone; `:ready_helpers` - those
+      that wait for a command
+    * `:descriptors` - what commands and helpers take of the VM's open files
+    * `:output_bytes` - what was read of all commands since the library was loaded, those that are over included
+    * `:unacknowledged_bytes` - output that owners have and not yet acknowledged
+
+  ## Metrics
+
+  For [`telemetry_metrics`](https://hex.pm/packages/telemetry_metrics) and its reporters:
+
+      def metrics do
+        import Telemetry.Metrics
+
+        [
+          counter("muontrap.command.start.system_time", tags: [:command]),
+          distribution("muontrap.command.stop.duration", tags: [:command], unit: {:native, :millisecond}),
+          counter("muontrap.command.stop.duration", tags: [:command, :exit_status]),
+          sum("muontrap.command.stop.stdout_bytes", tags: [:command], unit: :byte),
+          sum("muontrap.command.stop.user_us", tags: [:command], unit: :microsecond),
+          last_value("muontrap.command.stop.max_rss_bytes", tags: [:command], unit: {:byte, :megabyte}),
+          counter("muontrap.command.exception.duration", tags: [:command]),
+          sum("muontrap.command.leftover.survivors", tags: [:command]),
+          last_value("muontrap.commands.live"),
+          last_value("muontrap.commands.stopping"),
+          last_value("muontrap.commands.helpers"),
+          last_value("muontrap.commands.descriptors"),
+          last_value("muontrap.commands.output_bytes", unit: :byte),
+          last_value("muontrap.commands.unacknowledged_bytes", unit: :byte)
+        ]
+      end
+
+  The last six need somebody who measures, as [`telemetry_poller`](https://hex.pm/packages/telemetry_poller) does:
+
+      {:telemetry_poller, measurements: [{MuonTrap.Telemetry, :measure, []}], period: 10_000}
   """
 
-  alias MuonTrap.{Command, Error, Nif}
+  alias MuonTrap.{Command, Error, Native, Nif}
 
   require Logger
+
+  @doc """
+  Emits `[:muontrap, :commands]`: how many commands, helpers, descriptors and bytes there are.
+
+  For pollers. Does not block a scheduler, and takes about a microsecond for each command. Without the `telemetry`
+  library, and without muontrap's native one, it does nothing.
+  """
+  @spec measure() :: :ok
+  def measure do
+    with true <- heard?(), {:ok, totals} <- Native.totals() do
+      {measurements, renamed} =
+        Map.split(totals, [
+          :stopping,
+          :orphaned,
+          :descriptors,
+          :output_bytes,
+          :unacknowledged_bytes
+        ])
+
+      %{commands: live, at_work: helpers, ready: ready} = renamed
+      more = %{live: live, helpers: helpers, ready_helpers: ready}
+      emit([:muontrap, :commands], Map.merge(measurements, more), %{})
+    end
+
+    :ok
+  end
 
   @doc false
   @spec start(Command.t()) :: :ok
@@ -90,7 +158,8 @@ defmodule MuonTrap.Telemetry do
   @spec stop(Command.t(), map()) :: :ok
   def stop(command, outcome) do
     if heard?() do
-      info = Nif.info(command.handle)
+      # Another node tells it with the outcome.
+      info = Map.get_lazy(outcome, :info, fn -> Nif.info(command.handle) end)
 
       measurements =
         outcome
@@ -137,15 +206,24 @@ defmodule MuonTrap.Telemetry do
   end
 
   # Only loaded code can have handlers: attaching one loads it. So this is never too early, and needs no cache.
-  defp heard?, do: function_exported?(:telemetry, :execute, 3)
+  defp heard?, do: function_exported?(:telemetry, :execute, 3) and started?()
+
+  # Before 1.4 the library warns of each event as long as its application does not run. Looked up in a table: a call
+  # of the application controller has no answer while the VM shuts down.
+  defp started? do
+    :application_controller.get_master(:telemetry) != :undefined or
+      Application.spec(:telemetry, :vsn) == nil
+  end
 
   defp metadata(command) do
-    %{
+    metadata = %{
       command: command.program,
       args: command.args,
       owner: self(),
       telemetry_span_context: command.ref
     }
+
+    if command.node, do: Map.put(metadata, :node, command.node), else: metadata
   end
 
   defp times(command) do
@@ -153,11 +231,17 @@ defmodule MuonTrap.Telemetry do
     %{duration: now - command.since, monotonic_time: now}
   end
 
+  defp execute(event, measurements, metadata),
+    do: emit([:muontrap, :command, event], measurements, metadata)
+
   # The library catches what handlers raise. Should something else come from there, the command matters more.
-  defp execute(event, measurements, metadata) do
-    apply(:telemetry, :execute, [[:muontrap, :command, event], measurements, metadata])
+  defp emit(event, measurements, metadata) do
+    apply(:telemetry, :execute, [event, measurements, metadata])
   catch
     kind, reason ->
-      Logger.error(["no telemetry: ", Exception.format(kind, reason, __STACKTRACE__)])
+      Logger.error([
+        "muontrap lost a telemetry event: ",
+        Exception.format(kind, reason, __STACKTRACE__)
+      ])
   end
 end

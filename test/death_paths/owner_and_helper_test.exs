@@ -9,7 +9,7 @@ defmodule MuonTrap.DeathPaths.OwnerAndHelperTest do
 
   use MuonTrap.Case
 
-  alias MuonTrap.{Cgroups, Command, Counts, Daemon, Nif, Trees}
+  alias MuonTrap.{Cgroups, Command, Counts, Daemon, Nif, Session, Trees}
 
   @moduletag :death_paths
   @moduletag capture_log: true
@@ -23,6 +23,11 @@ defmodule MuonTrap.DeathPaths.OwnerAndHelperTest do
     :daemon_stopped,
     :supervisor_shutdown,
     :brutal_kill,
+    :session_stopped,
+    :session_killed,
+    :owner_of_session_returns,
+    :owner_of_session_killed,
+    :new_owner_of_session_killed,
     :timeout,
     :handle_dropped,
     :shim_killed,
@@ -39,7 +44,7 @@ defmodule MuonTrap.DeathPaths.OwnerAndHelperTest do
   cells =
     for mechanism <- Cgroups.mechanisms(),
         death <- @deaths,
-        shape <- Trees.shapes(),
+        shape <- Trees.shapes() ++ Trees.shapes_on_terminal(),
         do: {mechanism, death, shape}
 
   for {mechanism, death, shape} <- MuonTrap.Case.half(cells) do
@@ -114,6 +119,25 @@ defmodule MuonTrap.DeathPaths.OwnerAndHelperTest do
     {owner, monitor, os_pid}
   end
 
+  # The same with a session, of which it may make somebody else the owner before it ends.
+  defp owner_of_session(shape, token, opts) do
+    test = self()
+
+    {owner, monitor} =
+      spawn_monitor(fn ->
+        session = Trees.open(shape, token, opts)
+        send(test, {:stands, self(), session})
+
+        receive do
+          :return -> :ok
+          {:hand_over, new} -> :ok = Session.controlling_process(session, new)
+        end
+      end)
+
+    assert_receive {:stands, ^owner, session}, 60_000
+    {owner, monitor, session}
+  end
+
   defp crash_link do
     spawn_link(fn -> exit(:crash) end)
     receive(do: (:never -> :ok))
@@ -168,7 +192,11 @@ defmodule MuonTrap.DeathPaths.OwnerAndHelperTest do
 
   defp die(:timeout, shape, token, opts) do
     {command, args} = Trees.command(shape)
-    opts = [timeout: 200, delay_to_sigkill: 50, env: [{"MUONTRAP_TOKEN", token}]] ++ opts
+
+    opts =
+      [timeout: 200, delay_to_sigkill: 50, env: [{"MUONTRAP_TOKEN", token}]] ++
+        Trees.opts(shape) ++ opts
+
     assert {_output, :timeout} = MuonTrap.cmd(command, args, opts)
     # Confirmed: not eventually, but now.
     assert Trees.carrying(token) == []
@@ -180,7 +208,7 @@ defmodule MuonTrap.DeathPaths.OwnerAndHelperTest do
 
     opts =
       [delay_to_sigkill: 50, env: [{"MUONTRAP_TOKEN", token}], ready: {:output, ~r/ready/}] ++
-        opts
+        Trees.opts(shape) ++ opts
 
     shutdown = if death == :brutal_kill, do: :brutal_kill, else: 60_000
 
@@ -204,6 +232,47 @@ defmodule MuonTrap.DeathPaths.OwnerAndHelperTest do
     # Confirmed, where there is somebody to confirm it.
     if death != :brutal_kill, do: assert(Trees.carrying(token) == [])
     Supervisor.stop(supervisor)
+  end
+
+  defp die(:session_stopped, shape, token, opts) do
+    {owner, monitor, session} = owner_of_session(shape, token, opts)
+    assert {:ok, _result} = Session.stop(session)
+    # Confirmed.
+    assert Trees.carrying(token) == []
+    send(owner, :return)
+    assert_receive {:DOWN, ^monitor, :process, ^owner, :normal}
+  end
+
+  defp die(:session_killed, shape, token, opts) do
+    {owner, monitor, session} = owner_of_session(shape, token, opts)
+    Process.exit(session.pid, :kill)
+    # While its owner lives.
+    assert Trees.eventually(fn -> Trees.carrying(token) == [] end)
+    send(owner, :return)
+    assert_receive {:DOWN, ^monitor, :process, ^owner, :normal}
+  end
+
+  defp die(:owner_of_session_returns, shape, token, opts) do
+    {owner, monitor, _session} = owner_of_session(shape, token, opts)
+    send(owner, :return)
+    assert_receive {:DOWN, ^monitor, :process, ^owner, :normal}
+  end
+
+  defp die(:owner_of_session_killed, shape, token, opts) do
+    {owner, monitor, _session} = owner_of_session(shape, token, opts)
+    Process.exit(owner, :kill)
+    assert_receive {:DOWN, ^monitor, :process, ^owner, :killed}
+  end
+
+  defp die(:new_owner_of_session_killed, shape, token, opts) do
+    {owner, monitor, session} = owner_of_session(shape, token, opts)
+    {new, new_monitor} = spawn_monitor(fn -> receive(do: (:never -> :ok)) end)
+    send(owner, {:hand_over, new})
+    assert_receive {:DOWN, ^monitor, :process, ^owner, :normal}
+    assert {:ok, os_pid} = Session.os_pid(session)
+    assert os_pid in Trees.carrying(token)
+    Process.exit(new, :kill)
+    assert_receive {:DOWN, ^new_monitor, :process, ^new, :killed}
   end
 
   defp die(death, shape, token, opts) when death in [:shim_killed, :spawner_and_shim_killed] do

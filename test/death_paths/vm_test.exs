@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The muontrap authors
 # SPDX-License-Identifier: Apache-2.0
 
-# Every way in which a VM ends, with a tree of each shape in it, with each mechanism, and the VM as a child
-# and as the first process of a PID namespace. One VM is ended for all the shapes of a module.
+# Every way in which a VM ends, with a tree of each shape in it, some of them owned by sessions, with each mechanism,
+# and the VM as a child and as the first process of a PID namespace. One VM is ended for all the shapes of a module.
 
 alias MuonTrap.{Cgroups, Forms, Leftovers, Trees, VMDeath}
 
@@ -28,7 +28,10 @@ for {place, mechanism, death} <- MuonTrap.Case.half(deaths) do
       %{left: VMDeath.observe(unquote(death), unquote(mechanism), unquote(place))}
     end
 
-    for shape <- Trees.shapes() ++ Forms.forms() do
+    for shape <-
+          Trees.shapes() ++
+            Trees.shapes_on_terminal() ++
+            Keyword.keys(VMDeath.of_sessions()) ++ Forms.forms() do
       @tag shape: shape
       test "#{shape} is gone when the VM#{where} ends by #{death}, with #{mechanism}", cell do
         if cell.left do

@@ -238,6 +238,21 @@ defmodule MuonTrap.StartsTest do
       end
     end
 
+    test "asks the doctor, also where the native part is gone", %{release: release, tmp: tmp} do
+      ask = [Path.join(release, "bin/throw_away"), "eval", "IO.inspect(MuonTrap.doctor())"]
+      assert {text, 0} = run(ask)
+      assert text =~ ~r/ok +trial /
+      assert text =~ ~r/:(ok|degraded)\n\z/
+
+      moved = Path.join(tmp, "without")
+      File.cp_r!(release, moved)
+      for part <- Path.wildcard(Path.join(moved, "lib/muontrap-*/priv/*")), do: File.rm_rf!(part)
+      assert {text, 0} = run([Path.join(moved, "bin/throw_away") | tl(ask)])
+      for check <- [:library, :spawner, :trial], do: assert(text =~ ~r/missing +#{check} /)
+      assert text =~ "mix deps.compile muontrap --force"
+      assert text =~ ~r/:missing\n\z/
+    end
+
     test "leaves nothing when it is killed", %{release: release} do
       code = "ThrowAway.Main.main([\"hold\"])"
       assert_ends_with_its_vm([Path.join(release, "bin/throw_away"), "eval", code], [])

@@ -114,12 +114,12 @@ defmodule MuonTrap.ChildWorldTest do
     marker = Path.join(System.tmp_dir!(), "muontrap-#{System.unique_integer([:positive])}")
 
     for {opts, step} <- [
-          {[uid: "no-such-user"], :setuid},
-          {[gid: "no-such-group"], :setgid},
-          {[rlimits: [nofile: {:infinity, :infinity}]], :rlimit}
+          {[uid: "no-such-user"], {:setuid, "no-such-user"}},
+          {[gid: "no-such-group"], {:setgid, "no-such-group"}},
+          {[rlimits: [core: 0, nofile: {:infinity, :infinity}]], {:rlimit, "nofile"}}
         ] do
       error = assert_raise MuonTrap.Error, fn -> MuonTrap.cmd("touch", [marker], opts) end
-      assert error.step == step
+      assert {error.step, error.subject} == step
     end
 
     refute File.exists?(marker)

@@ -19,8 +19,8 @@ defmodule MuonTrap.ErrorTest do
     assert message(step: :cgroup_write, subject: "memory.max", reason: :einval) ==
              ~S'cannot write the cgroup setting "memory.max": invalid argument (einval)'
 
-    assert message(step: :setuid, subject: "bob", reason: :unknown_user) ==
-             ~S'cannot change to user "bob": no such user (unknown_user)'
+    assert message(step: :setuid, subject: "bob", reason: :unknown_user) =~
+             ~S'cannot change to user "bob": no such user (unknown_user); getent passwd'
   end
 
   test "reads well without a subject" do
@@ -42,12 +42,25 @@ defmodule MuonTrap.ErrorTest do
              "cannot do the step teleport for <<255>>: failed (eodd)"
   end
 
+  test "puts the subject where it belongs" do
+    assert message(step: :start_timeout, subject: "web", reason: :timeout) =~
+             ~S'cannot wait longer for "web" to become ready: it took too long (timeout); '
+
+    assert message(step: :shim, reason: :died) =~ "cannot supervise the program: the helper died"
+  end
+
+  test "says where arguments go to whoever writes them into the command" do
+    assert message(step: :lookup, subject: "ls -l", reason: :enoent) =~
+             ~S'; arguments go into a list: MuonTrap.cmd("ls", ["-l"]), and '
+  end
+
   test "knows every step of the native parts" do
     steps = Regex.scan(~r/^    [A-Z]\w+ = "(\w+)",$/m, File.read!(@failure_rs), capture: [1])
     assert length(steps) > 20
 
     for [step] <- steps do
       refute message(step: String.to_atom(step), reason: :eio) =~ "do the step"
+      assert String.to_existing_atom(step) in MuonTrap.Error.Steps.all()
     end
   end
 

@@ -8,7 +8,7 @@ defmodule MuonTrap.ExamplesTest do
 
   alias MuonTrap.{Daemon, Options}
 
-  @files ["README.md" | Path.wildcard("guides/*.md")]
+  @files ["README.md" | Path.wildcard("{guides,livebooks}/*.{md,cheatmd,livemd}")]
 
   defp blocks(file) do
     for [_all, code] <- Regex.scan(~r/^```elixir\n(.*?)^```/ms, File.read!(file)),

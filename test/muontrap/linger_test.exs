@@ -204,9 +204,11 @@ defmodule MuonTrap.LingerTest do
 
     test "is refused when it is no time" do
       for value <- [-1, 1.5, :forever, nil, "1"] do
-        assert_raise ArgumentError, ~r/option :linger .* \(ms\) or :infinity, got: /, fn ->
-          MuonTrap.cmd("true", [], linger: value)
-        end
+        assert_raise ArgumentError,
+                     ~r/option :linger .* milliseconds .* or :infinity, got: /,
+                     fn ->
+                       MuonTrap.cmd("true", [], linger: value)
+                     end
       end
     end
   end

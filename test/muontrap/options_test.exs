@@ -8,8 +8,10 @@ defmodule MuonTrap.OptionsTest do
   import MuonTrap.Generators
 
   alias MuonTrap.Options
+  alias MuonTrap.Options.Words
 
-  @kinds [:cmd, :run, :stream, :daemon]
+  @kinds [:cmd, :run, :stream, :daemon, :session]
+  @called [:cmd, :run, :stream]
   @uid_max 4_294_967_294
 
   defp validate!(kind \\ :cmd, opts), do: Options.validate!(kind, "true", [], opts)
@@ -38,11 +40,14 @@ defmodule MuonTrap.OptionsTest do
     {:nice, [{-20, -20}, {19, 19}], [-21, 20, 1.0]},
     {:oom_score_adj, [{-1000, -1000}, {1000, 1000}], [-1001, 1001]},
     {:no_new_privs, [{true, true}], [1]},
-    {:input, [{"a", "a"}, {["a", ?b, [["c"]]], ["a", ?b, [["c"]]]}, {1..2, 1..2}],
-     [nil, :a, [:a], [0x1F600], %{a: 1}, 5, ["a" | :b]]},
     {:cgroup_base, [{"a/b", "a/b"}, {"...", "..."}, {"/a/b/", "a/b"}, {:self, :self}],
      ["", "/", "a//b", ".", "a/./b", "..", "a/..", "../a", "/../a", "a\0b", :other, nil]},
     {:cgroup_path, [{"a", "a"}, {"/a", "a"}, {"a/", "a"}], ["", "a/../b", "a\0", :self]}
+  ]
+
+  @input [
+    {:input, [{"a", "a"}, {["a", ?b, [["c"]]], ["a", ?b, [["c"]]]}, {1..2, 1..2}],
+     [nil, :a, [:a], [0x1F600], %{a: 1}, 5, ["a" | :b]]}
   ]
 
   @daemon [
@@ -71,7 +76,24 @@ defmodule MuonTrap.OptionsTest do
     {:stdin, [{:open, :open}, {:null, :null}], [:pipe, "x", true]}
   ]
 
-  for {kinds, table} <- [{@kinds, @common}, {[:daemon], @daemon}, {@kinds -- [:daemon], @calls}],
+  @session [
+    {:stdin, [{:pipe, :pipe}, {:null, :null}], [:open, true]},
+    {:capture_stderr, [{true, true}], [nil]},
+    {:lines, [{1, 1}], [0, true]},
+    {:timeout, [{1, 1}, {:infinity, :infinity}], [0, nil]},
+    {:active, [{true, true}, {false, false}, {:once, :once}, {7, 7}], [0, -1, :twice, nil, 1.0]},
+    {:max_buffer, [{1, 1}], [0, :infinity]}
+  ]
+
+  @tables [
+    {@kinds, @common},
+    {@kinds -- [:session], @input},
+    {[:daemon], @daemon},
+    {@called, @calls},
+    {[:session], @session}
+  ]
+
+  for {kinds, table} <- @tables,
       {key, accepted, refused} <- table do
     test "accepts what #{inspect(key)} is for in #{hd(kinds)}, and says what is wrong with the rest" do
       for kind <- unquote(kinds) do
@@ -83,11 +105,16 @@ defmodule MuonTrap.OptionsTest do
           message = refusal(kind, [{unquote(key), given}])
           assert message =~ "invalid option #{inspect(unquote(key))} for MuonTrap."
           assert message =~ ": expected "
-          assert String.ends_with?(message, ", got: " <> inspect(given))
+          assert String.ends_with?(message, ", got: " <> shown(unquote(key), given))
         end
       end
     end
   end
+
+  # Input may be a secret, and so may be what was meant for it.
+  defp shown(:input, given), do: Words.kind(given)
+  defp shown(:stdin, given) when is_binary(given), do: "a string"
+  defp shown(_key, given), do: inspect(given)
 
   test "accepts functions of the right arity only" do
     for {key, good, bad} <- [
@@ -127,22 +154,23 @@ defmodule MuonTrap.OptionsTest do
     end
 
     test "refuses names and values that an environment cannot hold" do
-      for pair <- [
-            {"", "1"},
-            {"A=B", "1"},
-            {"A\0", "1"},
-            {"A", "1\0"},
-            {:a, "1"},
-            {"A", 1},
-            {~c"A", "1"},
-            "A=1"
+      for {pair, got} <- [
+            {{"", "s3cret"}, ~S({"", a string})},
+            {{"A=B", "s3cret"}, ~S({"A=B", a string})},
+            {{"A\0", "s3cret"}, ~S({<<65, 0>>, a string})},
+            {{"A", "s3cret\0"}, ~S({"A", a string with a NUL byte})},
+            {{:a, "s3cret"}, "a tuple of 2"},
+            {{"A", :s3cret}, ~S({"A", an atom})},
+            {{~c"A", "s3cret"}, "a tuple of 2"},
+            {"A=s3cret", "a string"}
           ] do
-        assert refusal(:cmd, env: [{"OK", "1"}, pair]) =~
-                 ~r/:env .*, got: #{Regex.escape(inspect(pair))}$/s
+        message = refusal(:cmd, env: [{"OK", "s3cret"}, pair])
+        assert message =~ ~r/:env .*, got: #{Regex.escape(got)}$/s
+        refute message =~ "s3cret"
       end
 
       for env <- [nil, 1, "A=1", [{"A", "1"} | :b], fn -> 1 end],
-          do: assert(refusal(:cmd, env: env) =~ "got: #{inspect(env)}")
+          do: assert(refusal(:cmd, env: env) =~ "got: #{Words.kind(env)}")
     end
   end
 
@@ -224,7 +252,35 @@ defmodule MuonTrap.OptionsTest do
       assert validate!(cgroup_base: "a", cgroup: %{memory_max: 1}).cgroup == %{memory_max: 1}
       assert validate!(cgroup_base: "a", cgroup: %{}).cgroup == %{}
       assert refusal(:cmd, cgroup_base: "a", cgroup: %{bogus: 1}) =~ "bogus"
-      assert refusal(:cmd, cgroup_base: "a", cgroup: [memory_max: 1]) =~ "expected a map"
+      assert refusal(:cmd, cgroup_base: "a", cgroup: 1) =~ "expected a map or keyword list"
+    end
+
+    test "come as a map or keyword list, with bytes as the kernel writes them" do
+      for {given, value} <- [
+            {[memory_max: 1], 1},
+            {%{memory_max: "100M"}, 104_857_600},
+            {[memory_max: "2g"], 2_147_483_648},
+            {[memory_max: "4096"], 4096},
+            {[memory_max: "max"], :max}
+          ] do
+        assert validate!(cgroup_base: "a", cgroup: given).cgroup == %{memory_max: value}
+      end
+
+      for {key, given} <- [
+            memory_max: "100 MB",
+            memory_max: "-1",
+            memory_max: "",
+            memory_max: "16E",
+            memory_min: "max",
+            pids_max: "100"
+          ] do
+        message = refusal(:cmd, cgroup_base: "a", cgroup: [{key, given}])
+        assert message =~ ~r/invalid option :cgroup .*invalid value for cgroup key :#{key}/
+        assert String.ends_with?(message, ", got: " <> inspect(given))
+      end
+
+      assert refusal(:cmd, cgroup_base: "a", cgroup: [memory_maks: 1]) =~
+               "did you mean :memory_max?, got: :memory_maks"
     end
 
     test "refuse file and controller names that leave the group" do
@@ -263,13 +319,10 @@ defmodule MuonTrap.OptionsTest do
           cmd: [cgroup_base: "a", cgroup_path: "b"],
           cmd: [use_stdio: false, into: []],
           cmd: [use_stdio: false, lines: 1],
-          run: [use_stdio: false, input: "x"],
           cmd: [use_stdio: false, capture_stderr_only: true],
           run: [use_stdio: false, capture_stderr: true],
           run: [capture_stderr: true, capture_stderr_only: true],
           run: [capture_stderr: true, stderr_to_stdout: true],
-          daemon: [stdin: :pipe, input: "x"],
-          run: [stdin: :open, input: "x"],
           cmd: [use_stdio: false, stdin: :open],
           daemon: [stderr: :null, log_stderr: :info],
           daemon: [stderr: :null, stderr_to_stdout: true],
@@ -278,6 +331,11 @@ defmodule MuonTrap.OptionsTest do
         ] do
       assert refusal(kind, opts) =~ ~r/cannot take .*, got: #{Regex.escape(inspect(opts))}$/
       for {key, value} <- opts, do: assert(validate!(kind, [{key, value}])[key] == value)
+    end
+
+    for {kind, opt} <- [run: [use_stdio: false], daemon: [stdin: :pipe], run: [stdin: :open]] do
+      message = refusal(kind, opt ++ [input: "s3cret"])
+      assert message =~ ~r/cannot take .* together with :input: .*input: a string\]$/
     end
   end
 
@@ -288,7 +346,8 @@ defmodule MuonTrap.OptionsTest do
   test "has a Daemon's input open, and that of a call empty, unless something else is said" do
     assert %{stdin: :pipe, stderr: :inherit} = validate!(:daemon, [])
     assert validate!(:daemon, input: "x").stdin == :null
-    for kind <- @kinds -- [:daemon], do: assert(validate!(kind, []).stdin == :null)
+    assert validate!(:session, []).stdin == :pipe
+    for kind <- @called, do: assert(validate!(kind, []).stdin == :null)
   end
 
   test "says what to write instead of a path that leads into a mounted hierarchy" do
@@ -316,34 +375,46 @@ defmodule MuonTrap.OptionsTest do
 
   test "says which option is unknown and what was perhaps meant" do
     assert refusal(:cmd, tiemout: 5) ==
-             "unknown option :tiemout for MuonTrap.cmd/3 (did you mean :timeout?), got: 5"
+             "unknown option :tiemout for MuonTrap.cmd/3; did you mean :timeout?"
 
     assert refusal(:daemon, zzz: 1) ==
-             "unknown option :zzz for MuonTrap.Daemon.start_link/3, got: 1"
+             "unknown option :zzz for MuonTrap.Daemon.start_link/3; " <>
+               "h MuonTrap.Daemon.start_link in IEx lists what there is"
+
+    # What is written wrong may be the environment.
+    refute refusal(:cmd, envs: [{"A", "s3cret"}]) =~ "s3cret"
   end
 
-  test "says when an option is for another function" do
-    assert refusal(:cmd, name: :a) == "option :name is not for MuonTrap.cmd/3, got: :a"
+  test "says which function takes an option, or what to use instead" do
+    assert refusal(:cmd, name: :a) ==
+             "option :name is not for MuonTrap.cmd/3; MuonTrap.Daemon.start_link/3 takes it"
+
+    assert refusal(:cmd, capture_stderr: true) =~ "use MuonTrap.run/3"
 
     for opt <- [into: "", timeout: 1, lines: 1, use_stdio: true],
-        do: assert(refusal(:daemon, [opt]) =~ "is not for MuonTrap.Daemon.start_link/3")
+        do: assert(refusal(:daemon, [opt]) =~ "is not for MuonTrap.Daemon.start_link/3; ")
   end
 
   test "refuses commands, arguments and options that are malformed" do
     for {args, got} <- [
           {["a\0b", [], []], ~S(<<97, 0, 98>>)},
           {[:ls, [], []], ":ls"},
-          {["ls", "-l", []], ~S("-l")},
-          {["ls", ["a" | "b"], []], ~S(["a" | "b"])},
-          {["ls", ["-l", ~c"-a"], []], inspect(~c"-a")},
-          {["ls", ["a\0"], []], ~S(<<97, 0>>)},
-          {["ls", [], [:cd]], "[:cd]"},
-          {["ls", [], %{"cd" => "/"}], ~S([{"cd", "/"}])},
-          {["ls", [], ~r/x/], inspect(~r/x/)}
+          {[~c"ls", [], []], inspect(~c"ls")},
+          {[["ls", "s3cret"], [], []], "a list"},
+          {["ls", "s3cret", []], "a string"},
+          {["ls", ["a" | "b"], []], "a list"},
+          {["ls", ["-l", ~c"s3cret"], []], "a charlist as argument 2"},
+          {["ls", ["s3cret\0"], []], "a string with a NUL byte as argument 1"},
+          {["ls", [], [:cd]], ":cd without a value"},
+          {["ls", [], %{"env" => %{"A" => "s3cret"}}], ~S(the key "env")},
+          {["ls", [], [{:cd, "/"} | :s3cret]], "a list"},
+          {["ls", [], [{:cd, "/"}, "s3cret"]], "a string as element 2"},
+          {["ls", [], ~r/x/], "a Regex"}
         ],
         kind <- @kinds do
       message = refusal(fn -> apply(Options, :validate!, [kind | args]) end)
       assert String.ends_with?(message, ", got: " <> got)
+      refute message =~ "s3cret"
     end
   end
 
@@ -366,6 +437,32 @@ defmodule MuonTrap.OptionsTest do
     end
   end
 
+  test "documents options in groups, a sentence each, with types in words and defaults as they are written" do
+    docs = Options.docs(:daemon)
+    titles = for [title] <- Regex.scan(~r/^\*\*(.+)\*\*$/m, docs, capture: [1]), do: title
+
+    assert titles == [
+             "What runs",
+             "Input and output",
+             "Ending",
+             "Identity and limits",
+             "Cgroups",
+             "Logging",
+             "Readiness"
+           ]
+
+    assert docs =~ "or a number from 1 to 64; default: `:sigterm`."
+    assert docs =~ ~r/`:delay_to_sigkill` - .* Milliseconds; default: `500`, /
+    assert docs =~ ~r/`:start_timeout` - .* Milliseconds or `:infinity`; default: `30000`\.$/m
+
+    for line <- String.split(docs, "\n"), String.starts_with?(line, "  * ") do
+      # What it is, and what it takes.
+      assert [_key, text] = String.split(line, " - ", parts: 2)
+      assert text |> String.replace(~r/`[^`]*`/, "") |> String.split(". ") |> length() == 2
+      refute line =~ "  . "
+    end
+  end
+
   test "answers any value of any option with a map or an ArgumentError" do
     check(
       fn -> {one_of(@kinds), one_of(Options.keys(one_of(@kinds))), junk(3)} end,
@@ -375,7 +472,7 @@ defmodule MuonTrap.OptionsTest do
         rescue
           error in ArgumentError ->
             assert error.message =~ Atom.to_string(key)
-            assert error.message =~ ", got: "
+            assert error.message =~ ", got: " or error.message =~ "is not for"
         end
       end,
       runs: 10_000

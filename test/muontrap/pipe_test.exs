@@ -6,7 +6,7 @@ defmodule MuonTrap.PipeTest do
 
   use MuonTrap.Case
 
-  alias MuonTrap.{ExitError, Result, Trees}
+  alias MuonTrap.{Error, ExitError, Result, Trees}
 
   setup do
     token = Trees.token()
@@ -85,7 +85,7 @@ defmodule MuonTrap.PipeTest do
     assert %ExitError{result: %Result{status: {:exited, 7}}} =
              catch_error(upstream |> MuonTrap.pipe!("cat", []) |> Enum.to_list())
 
-    assert :enoent =
+    assert %Error{step: :lookup, subject: "no_such_program", reason: :enoent} =
              catch_error(
                MuonTrap.stream!("no_such_program", [])
                |> MuonTrap.pipe("cat", [])

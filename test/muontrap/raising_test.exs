@@ -8,7 +8,7 @@ defmodule MuonTrap.RaisingTest do
 
   import ExUnit.CaptureIO
 
-  alias MuonTrap.{ExitError, Result}
+  alias MuonTrap.{Error, ExitError, Result}
 
   test "cmd! returns the output, and run! the result" do
     assert MuonTrap.cmd!("echo", ["hello"]) == "hello\n"
@@ -57,8 +57,16 @@ defmodule MuonTrap.RaisingTest do
     assert Exception.message(error) =~ "a\uFFFDb"
   end
 
-  test "errors of the start are those of cmd" do
+  # UTF-8 came out as the latin1 that the process of standard error takes bytes for.
+  test "what is shown of standard error are the bytes that the program wrote" do
+    code = ~S{MuonTrap.cmd!("sh", ["-c", "printf '\\303\\251\\377' >&2"])}
+    args = ["-pa", Application.app_dir(:muontrap, "ebin"), "-e", code]
+    assert {<<"é", 255>>, 0} = System.cmd("elixir", args, stderr_to_stdout: true)
+  end
+
+  test "errors of the start are those of cmd and run" do
     assert :enoent = catch_error(MuonTrap.cmd!("no_such_program", []))
+    assert %Error{reason: :enoent} = catch_error(MuonTrap.run!("no_such_program", []))
     assert_raise ArgumentError, fn -> MuonTrap.run!("true", [], no_such_option: 1) end
   end
 

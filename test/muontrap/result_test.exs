@@ -91,9 +91,19 @@ defmodule MuonTrap.ResultTest do
     assert result.duration_ms >= 300
   end
 
-  test "raises what cmd/3 raises" do
-    assert_raise ErlangError, ~r/:enoent/, fn -> MuonTrap.run("no-such-program", []) end
-    assert_raise ErlangError, ~r/:eacces/, fn -> MuonTrap.run("/etc/passwd", []) end
+  test "raises what could not be done, and on what" do
+    for {run, step, subject, reason} <- [
+          {fn -> MuonTrap.run("no-such-program", []) end, :lookup, "no-such-program", :enoent},
+          {fn -> MuonTrap.run("/no/such/program", []) end, :exec, "/no/such/program", :enoent},
+          {fn -> MuonTrap.run("/etc/passwd", []) end, :exec, "/etc/passwd", :eacces},
+          {fn -> MuonTrap.run("true", [], cd: "/no/such") end, :chdir, "/no/such", :enoent},
+          {fn -> MuonTrap.run!("true", [], cd: "/etc/passwd") end, :chdir, "/etc/passwd",
+           :enotdir}
+        ] do
+      error = assert_raise Error, run
+      assert {error.step, error.subject, error.reason} == {step, subject, reason}
+    end
+
     assert_raise ArgumentError, ~r/MuonTrap.run/, fn -> MuonTrap.run("true", [], name: :a) end
     error = assert_raise Error, fn -> MuonTrap.run("true", [], uid: "no-such-user") end
     assert error.reason == :unknown_user

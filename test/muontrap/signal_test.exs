@@ -26,7 +26,15 @@ defmodule MuonTrap.SignalTest do
     for other <- [0, 65, -1, 15.0, :term, :SIGTERM, "sigterm", nil] do
       assert Signal.number(other) == :error
 
-      assert_raise ArgumentError, ~r/from 1 to 64, got: #{Regex.escape(inspect(other))}$/, fn ->
+      assert_raise ArgumentError, ~r/from 1 to 64.*, got: #{Regex.escape(inspect(other))}$/, fn ->
+        Signal.number!(other)
+      end
+    end
+  end
+
+  test "says which signal was probably meant" do
+    for other <- [:term, :SIGTERM, "sigterm", "TERM"] do
+      assert_raise ArgumentError, ~r/; did you mean :sigterm\?, got: /, fn ->
         Signal.number!(other)
       end
     end

@@ -8,7 +8,7 @@ defmodule MuonTrap.StreamTest do
 
   import ExUnit.CaptureIO
 
-  alias MuonTrap.{ExitError, Result, Trees}
+  alias MuonTrap.{Error, ExitError, Result, Trees}
 
   @patience_ms 60_000
 
@@ -146,7 +146,7 @@ defmodule MuonTrap.StreamTest do
 
     test "a program that is not there is an error of the enumeration" do
       stream = MuonTrap.stream!("no_such_program", [])
-      assert :enoent = catch_error(Stream.run(stream))
+      assert %Error{step: :lookup, reason: :enoent} = catch_error(Stream.run(stream))
     end
   end
 
@@ -202,7 +202,7 @@ defmodule MuonTrap.StreamTest do
     # Both lines came together: the next one has to be waited for.
     elsewhere = Task.async(fn -> catch_error(go_on.({:cont, []})) end)
     assert %ArgumentError{message: message} = Task.await(elsewhere, @patience_ms)
-    assert message =~ "goes on in the process in which it was begun"
+    assert message =~ "goes on only in the process that began it"
     assert {:halted, []} = go_on.({:halt, []})
   end
 

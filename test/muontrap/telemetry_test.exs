@@ -152,6 +152,69 @@ defmodule MuonTrap.TelemetryTest do
     assert %{survivors: [4711, 4712]} = failed
   end
 
+  @commands [:muontrap, :commands]
+
+  defp measured do
+    assert MuonTrap.Telemetry.measure() == :ok
+    assert_received {@commands, measurements, metadata} when metadata == %{}
+    measurements
+  end
+
+  test "what there is in all can be measured" do
+    listen()
+    before = measured()
+
+    assert Map.keys(before) |> Enum.sort() ==
+             ~w(descriptors helpers live orphaned output_bytes ready_helpers
+      stopping unacknowledged_bytes)a
+
+    assert %{live: 0, helpers: 0, stopping: 0, orphaned: 0, unacknowledged_bytes: 0} = before
+
+    script = "echo 012345678; exec sleep 1000"
+    {:ok, daemon} = Daemon.start_link("sh", ["-c", script], log_output: :debug)
+
+    read? = fn -> MuonTrap.Nif.totals().output_bytes >= before.output_bytes + 10 end
+    assert Trees.eventually(read?)
+    # Its start as well as its output.
+    _running = Daemon.os_pid(daemon)
+    during = measured()
+    assert %{live: 1, helpers: 1, stopping: 0, orphaned: 0} = during
+    assert during.output_bytes == before.output_bytes + 10
+
+    # It takes a socket at least, and a ready shim took one as well.
+    in_use = fn at -> at.descriptors - at.ready_helpers end
+    assert in_use.(during) > in_use.(before)
+    assert during.descriptors <= length(File.ls!("/proc/self/fd"))
+
+    assert [{@started, _, _}] = events()
+    GenServer.stop(daemon)
+    assert [{@stopped, _, _}] = events()
+    finally = measured()
+    assert %{live: 0, helpers: 0} = finally
+    assert in_use.(finally) == in_use.(before)
+    # Those of commands that are over stay.
+    assert finally.output_bytes == during.output_bytes
+  end
+
+  test "nothing is told to a library whose application is loaded and does not run" do
+    listen()
+    :ok = :application.load({:application, :telemetry, [vsn: ~c"1.3.0", modules: []]})
+    on_exit(fn -> Application.unload(:telemetry) end)
+    assert {"", 0} = MuonTrap.cmd("true", [])
+    assert MuonTrap.Telemetry.measure() == :ok
+    assert events() == []
+
+    # A module of that name without an application is taken at its word.
+    :ok = Application.unload(:telemetry)
+    assert {"", 0} = MuonTrap.cmd("true", [])
+    assert [{@started, _, _}, {@stopped, _, _}] = events()
+  end
+
+  test "nothing is measured where nobody listens" do
+    assert MuonTrap.Telemetry.measure() == :ok
+    refute_receive _
+  end
+
   test "what goes wrong in there does no harm" do
     Process.flag(:trap_exit, true)
 
@@ -171,7 +234,7 @@ defmodule MuonTrap.TelemetryTest do
           assert_receive {:EXIT, ^daemon, :normal}
         end)
 
-      assert log =~ "no telemetry: "
+      assert log =~ "muontrap lost a telemetry event: "
       remove()
     end
 

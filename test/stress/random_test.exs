@@ -236,9 +236,8 @@ defmodule MuonTrap.Stress.RandomTest do
   end
 
   defp act(:not_there, opts) do
-    assert raised(fn -> MuonTrap.cmd("/no/such/program", [], opts) end) == %ErlangError{
-             original: :enoent
-           }
+    assert %ErlangError{original: :enoent} =
+             raised(fn -> MuonTrap.cmd("/no/such/program", [], opts) end)
   end
 
   defp act(:raise, opts) do

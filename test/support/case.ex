@@ -32,7 +32,7 @@ defmodule MuonTrap.Case do
 
   @doc """
   The half of all these cases that this run is asked for by `MUONTRAP_TEST_HALF`, 0 or 1; all of them if it is not set.
-  `test/vm/stage` has one half in one machine and the other in the next.
+  `test/stage` has one half in one machine and the other in the next.
   """
   @spec half([element]) :: [element] when element: term()
   def half(all) do

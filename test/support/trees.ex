@@ -6,7 +6,7 @@ defmodule MuonTrap.Trees do
   Process trees for tests, each with a token in its environment by which all of it is found.
   """
 
-  alias MuonTrap.{Cgroups, Command, Leftovers, Options}
+  alias MuonTrap.{Cgroups, Command, Leftovers, Options, Session}
 
   # Bounds are generous: they end a test that fails, and slow machines are no failure.
   @patience_ms 60_000
@@ -26,9 +26,23 @@ defmodule MuonTrap.Trees do
     subreaper: {"subreaper", []}
   ]
 
+  # The same on a terminal: one that everybody has open, and one that nobody has.
+  @on_terminal [
+    tree_on_terminal: {"mixed_tree", ["10"]},
+    closed_terminal: {"close_fds", []}
+  ]
+
   @doc "The shapes of trees."
   @spec shapes() :: [atom()]
   def shapes, do: Keyword.keys(@shapes) ++ [:pid_namespace]
+
+  @doc "Those that need `opts/1`, which only MuonTrap itself takes."
+  @spec shapes_on_terminal() :: [atom()]
+  def shapes_on_terminal, do: Keyword.keys(@on_terminal)
+
+  @doc "The options that a shape needs."
+  @spec opts(atom()) :: keyword()
+  def opts(shape), do: if(Keyword.has_key?(@on_terminal, shape), do: [pty: true], else: [])
 
   @doc "The command and the arguments of a shape."
   @spec command(atom()) :: {String.t(), [String.t()]}
@@ -36,7 +50,7 @@ defmodule MuonTrap.Trees do
     do: {"unshare", ["--pid", "--fork", program("new_session")]}
 
   def command(shape) do
-    {name, args} = Keyword.fetch!(@shapes, shape)
+    {name, args} = Keyword.fetch!(@shapes ++ @on_terminal, shape)
     {program(name), args}
   end
 
@@ -60,11 +74,23 @@ defmodule MuonTrap.Trees do
   @spec start(atom(), String.t(), keyword()) :: Command.t()
   def start(shape, token, opts \\ []) do
     {command, args} = command(shape)
-    opts = Keyword.merge([delay_to_sigkill: 50, env: [{"MUONTRAP_TOKEN", token}]], opts)
-    options = Options.validate!(:cmd, command, args, opts)
+    opts = Keyword.merge(opts(shape), opts)
+    options = Options.validate!(:cmd, command, args, with_token(opts, token))
     {:ok, running} = Command.start(options, {:null, :pipe, :inherit}, announce: true)
     await_ready(running, "", false)
   end
+
+  @doc "Opens a session with a tree for the calling process, and returns once it stands."
+  @spec open(atom(), String.t(), keyword()) :: Session.t()
+  def open(shape, token, opts \\ []) do
+    {command, args} = command(shape)
+    {:ok, session} = MuonTrap.open(command, args, with_token(opts, token))
+    {:ok, _before, _match} = Session.expect(session, "ready", @patience_ms)
+    session
+  end
+
+  defp with_token(opts, token),
+    do: Keyword.merge([delay_to_sigkill: 50, env: [{"MUONTRAP_TOKEN", token}]], opts)
 
   defp await_ready(running, output, started?) do
     if started? and output =~ "ready" do

@@ -29,8 +29,20 @@ defmodule MuonTrap.VMDeath do
     sigstop_to_spawner_then_sigkill_to_vm: {:stop, :spawner}
   ]
 
+  # Trees that sessions own: not each shape, since to the helpers they are like any other.
+  @of_sessions [
+    direct_of_a_session: :direct,
+    new_session_of_a_session: :new_session,
+    double_fork_of_a_session: :double_fork,
+    sigterm_ignorer_of_a_session: :sigterm_ignorer
+  ]
+
   # The bound for all that a VM does; slow machines are no failure.
   @patience_ms 240_000
+
+  @doc "Trees that are owned by a session, each with its shape."
+  @spec of_sessions() :: keyword(atom())
+  def of_sessions, do: @of_sessions
 
   @doc "The ways in which a VM ends. With all helpers gone too, only a cgroup tells the next VM what is left."
   @spec deaths(:child | :first, Cgroups.mechanism()) :: [atom()]
@@ -61,7 +73,9 @@ defmodule MuonTrap.VMDeath do
 
   defp observe(death, mechanism, place, base) do
     token = Trees.token()
-    shapes = for(shape <- Trees.shapes(), Trees.possible?(shape), do: shape) ++ Forms.forms()
+    all = Trees.shapes() ++ Trees.shapes_on_terminal()
+    shapes = Enum.filter(all, &Trees.possible?/1)
+    shapes = shapes ++ Keyword.keys(@of_sessions) ++ Forms.forms()
 
     # One place has the shims that are forked for their commands, the other those that had others before.
     shims = if place == :child, do: "ready", else: "fresh"

@@ -13,6 +13,13 @@ main = self()
 
 if shims == "ready", do: MuonTrap.Trees.make_ready(length(shapes))
 
+start = fn shape, token ->
+  case MuonTrap.VMDeath.of_sessions()[shape] do
+    nil -> MuonTrap.Trees.start(shape, token, opts)
+    shape -> MuonTrap.Trees.open(shape, token, opts)
+  end
+end
+
 owners =
   for shape <- shapes do
     spawn(fn ->
@@ -25,7 +32,7 @@ owners =
           receive(do: (:never -> :ok))
         end)
       else
-        running = MuonTrap.Trees.start(shape, token, opts)
+        running = start.(shape, token)
         send(main, {:stands, self()})
         receive(do: (:never -> running))
       end

@@ -240,7 +240,7 @@ defmodule MuonTrap.Upstream.DaemonTest do
     test "tells success, failure and what a function makes of it, and the end is logged" do
       for {code, reason, text} <- [
             {0, :normal, "info sh: Process exited successfully\n"},
-            {1, :error_exit_status, "error sh: Process exited with status 1\n"}
+            {1, :error_exit_status, "error sh: Process exited with status 1, pid "}
           ] do
         log =
           capture_log([format: "$level $message\n"], fn ->

@@ -187,7 +187,12 @@ defmodule MuonTrap.Upstream.OptionsTest do
               refusal(:daemon, cgroup: %{key => 1}) =~ ~r/unknown cgroup config field.*#{key}/
             )
 
-      for {key, value} <- [memory_max: -1, memory_max: "5M", cpu_max: {-1, 100}, cpu_weight: true],
+      for {key, value} <- [
+            memory_max: -1,
+            memory_max: "5 MB",
+            cpu_max: {-1, 100},
+            cpu_weight: true
+          ],
           do: assert(refusal(:daemon, cgroup: %{key => value}) =~ ~r/invalid value.*#{key}/)
     end
   end

@@ -2,9 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 
 defmodule MuonTrap.Cgroup.Hint do
-  @moduledoc """
-  What mends a cgroup that cannot be made, entered or limited, as a command where there is one.
-  """
+  @moduledoc false
+  # What mends a cgroup that cannot be made, entered or limited, as a command where there is one.
 
   alias MuonTrap.Cgroup.Layout
   alias MuonTrap.Error
@@ -122,6 +121,9 @@ defmodule MuonTrap.Cgroup.Hint do
 
   defp hint(:cgroup_write, :einval, {_key, _file}, _layout),
     do: "the kernel does not take this value here; a group cannot have more than the one above it"
+
+  defp hint(:cgroup_write, :erange, {"cpuset" <> _which, _file}, _layout),
+    do: "this machine has no such CPU or memory node; lscpu lists them"
 
   defp hint(:cgroup_write, :enodev, {key, _file}, _layout) when key in ["io_max", "io.max"],
     do: "there is no such disk; lsblk lists them, and a partition cannot be limited"

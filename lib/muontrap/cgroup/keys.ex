@@ -2,11 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 
 defmodule MuonTrap.Cgroup.Keys do
-  @moduledoc """
-  The one table of what the `:cgroup` option takes, with the files behind each key in cgroup v1 and v2.
+  @moduledoc false
+  # The one table of what the `:cgroup` option takes, with the files behind each key in cgroup v1 and v2.
+  #
+  # `MuonTrap.Cgroup.Value` translates values to these files and back, for setting and for reading.
 
-  `MuonTrap.Cgroup.Value` translates values to these files and back, for setting and for reading.
-  """
+  alias MuonTrap.Cgroup.Bytes
+  alias MuonTrap.Text
 
   @type key ::
           :cpu_weight
@@ -71,9 +73,9 @@ defmodule MuonTrap.Cgroup.Keys do
        "blkio.throttle.write_iops_device"
      ], :io_max, "bytes and operations per second, one line for each device"},
     {:cpuset_cpus, "cpuset", "cpuset.cpus", "cpuset", ["cpuset.cpus"], :string,
-     "CPUs, such as `\"0-2,4\"`"},
+     "the CPUs to run on"},
     {:cpuset_mems, "cpuset", "cpuset.mems", "cpuset", ["cpuset.mems"], :string,
-     "memory nodes, such as `\"0\"`"}
+     "the memory nodes to use"}
   ]
 
   @keys Enum.map(@table, &elem(&1, 0))
@@ -107,27 +109,43 @@ defmodule MuonTrap.Cgroup.Keys do
   def all, do: @keys
 
   @doc """
-  Checks a map as given for `:cgroup` and returns `:ok`.
-
-  ## Errors
-
-  Raises `ArgumentError` for an unknown key and for a value that cannot be one of the key's.
+  Checks a map as given for `:cgroup` and returns it with numbers of bytes in place of strings such as `"100M"`, or
+  `{:error, {key, value}}` with an entry that cannot be right.
   """
-  @spec validate!(map()) :: :ok
-  def validate!(config) when is_map(config) do
-    Enum.each(config, fn {key, value} ->
-      unless key in @keys do
-        raise ArgumentError,
-              "unknown cgroup config field, expected one of " <>
-                "#{Enum.map_join(@keys, " ", &inspect/1)}, got: #{inspect(key)}"
-      end
-
-      unless valid?(type(key), value) do
-        raise ArgumentError,
-              "invalid value for cgroup key #{inspect(key)}, expected #{describe(type(key))}, " <>
-                "got: #{inspect(value)}"
+  @spec cast(map()) :: {:ok, %{key() => value()}} | {:error, {term(), term()}}
+  def cast(config) do
+    Enum.reduce_while(config, {:ok, %{}}, fn {key, given}, {:ok, done} ->
+      with true <- key in @keys, {:ok, value} <- cast(type(key), given) do
+        {:cont, {:ok, Map.put(done, key, value)}}
+      else
+        _wrong -> {:halt, {:error, {key, given}}}
       end
     end)
+  end
+
+  defp cast(type, given) when type in [:bytes, :bytes_or_max] and is_binary(given) do
+    case Bytes.parse(given) do
+      {:ok, bytes} when is_integer(bytes) -> {:ok, bytes}
+      {:ok, :max} when type == :bytes_or_max and given == "max" -> {:ok, :max}
+      _too_much_or_none -> :error
+    end
+  end
+
+  defp cast(type, given), do: if(valid?(type, given), do: {:ok, given}, else: :error)
+
+  @doc "What is expected in place of a key and its value, in words."
+  @spec expected(term(), term()) :: String.t()
+  def expected(key, _value) when key in @keys,
+    do: "invalid value for cgroup key #{inspect(key)}, expected #{describe(type(key))}"
+
+  def expected(key, _value) do
+    meant =
+      case Text.near(key, @keys) do
+        nil -> "expected one of #{Enum.map_join(@keys, ", ", &inspect/1)}"
+        near -> "did you mean #{inspect(near)}?"
+      end
+
+    "unknown cgroup config field, #{meant}"
   end
 
   for {key, controller, file, v1_controller, v1_files, type, _doc} <- @table do
@@ -196,18 +214,18 @@ defmodule MuonTrap.Cgroup.Keys do
   defp text?(value), do: is_binary(value) and String.valid?(value)
 
   defp describe({:integer, range}), do: "an integer from #{range.first} to #{range.last}"
-  defp describe(:boolean), do: "a boolean"
-  defp describe(:bytes), do: "a number of bytes"
-  defp describe(:bytes_or_max), do: "a number of bytes or `:max`"
-  defp describe(:count_or_max), do: "a number or `:max`"
+  defp describe(:boolean), do: "`true` or `false`"
+  defp describe(:bytes), do: "bytes, such as `1048576` or `\"100M\"`"
+  defp describe(:bytes_or_max), do: describe(:bytes) <> ", or `:max`"
+  defp describe(:count_or_max), do: "an integer or `:max`"
 
   defp describe(:cpu_max) do
-    "`{quota_us, period_us}`, each at least #{@cfs_min_us} and the period at most " <>
+    "`{quota_us, period_us}` in microseconds, both at least #{@cfs_min_us} and the period at most " <>
       "#{@cfs_period_max_us}, or `:max`"
   end
 
-  defp describe(:string), do: "a list of ranges as a string"
+  defp describe(:string), do: "a string of numbers and ranges, such as `\"0-2,4\"`"
 
   defp describe(:io_max),
-    do: "lines such as `\"8:0 rbps=1048576 wiops=120\"`, with `max` for \"no limit\""
+    do: "a line for each device, such as `\"8:0 rbps=1048576 wiops=max\"`"
 end

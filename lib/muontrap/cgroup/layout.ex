@@ -2,9 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 
 defmodule MuonTrap.Cgroup.Layout do
-  @moduledoc """
-  Where a controller lives on this machine: pure questions about what `MuonTrap.Nif.cgroup_layout/0` says.
-  """
+  @moduledoc false
+  # Where a controller lives on this machine: pure questions about what `MuonTrap.Nif.cgroup_layout/0` says.
 
   alias MuonTrap.Cgroup.Keys
 

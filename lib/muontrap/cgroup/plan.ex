@@ -2,13 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 
 defmodule MuonTrap.Cgroup.Plan do
-  @moduledoc """
-  Which groups a command gets and what is written into them: from options and layout alone.
-
-  A command gets a group in each hierarchy that has one of its controllers, and where it can one more that
-  makes killing atomic: v2 for `cgroup.kill`, else v1's freezer against fork bombs. Without a controller
-  it gets that one alone, or any other that can be written.
-  """
+  @moduledoc false
+  # Which groups a command gets and what is written into them: from options and layout alone.
+  #
+  # A command gets a group in each hierarchy that has one of its controllers, and where it can one more that
+  # makes killing atomic: v2 for `cgroup.kill`, else v1's freezer against fork bombs. Without a controller
+  # it gets that one alone, or any other that can be written.
 
   alias MuonTrap.Cgroup.{Hint, Keys, Layout, Sets, Value}
   alias MuonTrap.Error

@@ -2,12 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 
 defmodule MuonTrap.Cgroup.Sets do
-  @moduledoc """
-  The `:cgroup_sets` option: files of one cgroup version on a machine that may have the other.
-
-  A file that the controller's hierarchy has goes there as it is, and so does one that
-  `MuonTrap.Cgroup.Keys` does not know. The rest goes through the key that both versions share.
-  """
+  @moduledoc false
+  # The `:cgroup_sets` option: files of one cgroup version on a machine that may have the other.
+  #
+  # A file that the controller's hierarchy has goes there as it is, and so does one that
+  # `MuonTrap.Cgroup.Keys` does not know. The rest goes through the key that both versions share.
 
   alias MuonTrap.Cgroup.{Keys, Value}
 
@@ -80,7 +79,7 @@ defmodule MuonTrap.Cgroup.Sets do
   defp follow({:nothing, _file}, _version, _given, _values), do: {:ok, []}
 
   defp follow({:error, file}, _version, _given, _values),
-    do: {:error, {file, "cgroup v2 has nothing like it"}}
+    do: {:error, {file, "it is of cgroup v1 alone: leave it out on this machine"}}
 
   defp follow({:key, key, file}, version, given, values) do
     with {:ok, value} <- Value.from_files(key, other(version), reader(given, values)),
@@ -94,7 +93,7 @@ defmodule MuonTrap.Cgroup.Sets do
         {:error, {file, "cgroup v2 limits swap alone: set memory.limit_in_bytes, too"}}
 
       :error ->
-        {:error, {file, "the value has no form in cgroup #{version}"}}
+        {:error, {file, "its value cannot be translated to cgroup #{version}"}}
     end
   end
 

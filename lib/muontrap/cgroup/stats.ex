@@ -2,11 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 
 defmodule MuonTrap.Cgroup.Stats do
-  @moduledoc """
-  What the kernel counts in a group, with the names of cgroup v2 on every machine.
-
-  What the kernel does not count is left out.
-  """
+  @moduledoc false
+  # What the kernel counts in a group, with the names of cgroup v2 on every machine.
+  #
+  # What the kernel does not count is left out.
 
   # {key, v2 file, form}
   @v2 [

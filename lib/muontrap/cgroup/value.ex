@@ -2,20 +2,16 @@
 # SPDX-License-Identifier: Apache-2.0
 
 defmodule MuonTrap.Cgroup.Value do
-  @moduledoc """
-  Values of `MuonTrap.Cgroup.Keys` as the text of the kernel's files, and back.
+  @moduledoc false
+  # Values of `MuonTrap.Cgroup.Keys` as the text of the kernel's files, and back.
+  #
+  # A weight of the CPU and its v1 shares are what the kernel itself takes for the same (100 and 1024). A
+  # disk weight is scaled as systemd does: equal up to 100, and 10,000 is v1's 1000.
 
-  A weight of the CPU and its v1 shares are what the kernel itself takes for the same (100 and 1024). A
-  disk weight is scaled as systemd does: equal up to 100, and 10,000 is v1's 1000.
-  """
-
-  alias MuonTrap.Cgroup.Keys
+  alias MuonTrap.Cgroup.{Bytes, Keys}
 
   @typedoc "Gives the text of a file."
   @type reader :: (String.t() -> {:ok, String.t()} | term())
-
-  # In v1 "unlimited" is the largest multiple of a page, and pages have up to 64 KiB.
-  @unlimited 0x7FFF_FFFF_FFFF_0000
 
   @throttles [
     {"rbps", "blkio.throttle.read_bps_device"},
@@ -96,10 +92,7 @@ defmodule MuonTrap.Cgroup.Value do
   end
 
   defp no_counterpart(key) do
-    {controller, _files} = Keys.files(key, :v2)
-
-    "the #{controller} controller of cgroup v1 has nothing like #{key}: it needs cgroup v2, " <>
-      "as with systemd.unified_cgroup_hierarchy=1 on the kernel's command line"
+    "#{key} needs cgroup v2: boot with systemd.unified_cgroup_hierarchy=1 on the kernel's command line, or leave it out"
   end
 
   @doc """
@@ -177,31 +170,6 @@ defmodule MuonTrap.Cgroup.Value do
     end
   end
 
-  @doc """
-  A number of bytes as the kernel reads it: with `K`, `M`, `G` and so on behind it, `-1` and `max` for
-  "no limit".
-
-      iex> MuonTrap.Cgroup.Value.parse_bytes("256M\\n")
-      {:ok, 268_435_456}
-  """
-  @spec parse_bytes(String.t()) :: {:ok, non_neg_integer() | :max} | :error
-  def parse_bytes(text) do
-    case text |> String.trim() |> Integer.parse() do
-      {-1, ""} -> {:ok, :max}
-      {number, unit} when number >= 0 -> scale(number, String.upcase(unit))
-      _other -> if String.trim(text) == "max", do: {:ok, :max}, else: :error
-    end
-  end
-
-  for {unit, power} <- Enum.with_index(["", "K", "M", "G", "T", "P", "E"]) do
-    defp scale(number, unquote(unit)) do
-      bytes = number * unquote(Integer.pow(1024, power))
-      {:ok, if(bytes >= @unlimited, do: :max, else: bytes)}
-    end
-  end
-
-  defp scale(_number, _unit), do: :error
-
   defp encode(true), do: "1"
   defp encode(false), do: "0"
   # The kernel keeps the period it has.
@@ -229,13 +197,13 @@ defmodule MuonTrap.Cgroup.Value do
   end
 
   defp decode(:bytes, text) do
-    case parse_bytes(text) do
+    case Bytes.parse(text) do
       {:ok, :max} -> {:ok, 0x7FFF_FFFF_FFFF_FFFF}
       other -> other
     end
   end
 
-  defp decode(type, text) when type in [:bytes_or_max, :count_or_max], do: parse_bytes(text)
+  defp decode(type, text) when type in [:bytes_or_max, :count_or_max], do: Bytes.parse(text)
 
   defp decode(:cpu_max, text) do
     case String.split(text) do
@@ -287,6 +255,6 @@ defmodule MuonTrap.Cgroup.Value do
   end
 
   defp read_bytes(read, file) do
-    with {:ok, text} <- read(read, file), do: parse_bytes(text)
+    with {:ok, text} <- read(read, file), do: Bytes.parse(text)
   end
 end

@@ -5,7 +5,7 @@ defmodule MuonTrap.Daemon.Launch do
   @moduledoc false
   # The start of a Daemon's program: after whoever was there before.
 
-  alias MuonTrap.Daemon.{Log, Ready}
+  alias MuonTrap.Daemon.{Ready, Streams}
   alias MuonTrap.{Command, Error, Native, Nif, Options}
 
   require Logger
@@ -38,7 +38,8 @@ defmodule MuonTrap.Daemon.Launch do
       after
         max(deadline - now_ms(), 0) ->
           Logger.error(
-            "#{inspect(command)} of a Daemon that was killed is still there, starting anyway"
+            "#{inspect(command)} is started again although that of a killed Daemon still runs: " <>
+              "MuonTrap.list/0 shows both"
           )
       end
     end
@@ -47,10 +48,10 @@ defmodule MuonTrap.Daemon.Launch do
   @doc "Starts the program, which the caller owns."
   @spec start(Options.t(), Ready.t()) :: {:ok, Command.t()} | {:error, Error.t()}
   def start(options, ready) do
-    {stdout, stderr} = Log.outputs(options)
+    {stdout, stderr} = Streams.outputs(options)
     stdin = if options.stdin == :pipe or options.input, do: :pipe, else: :null
-    lines = Log.lines(options)
-    more = [announce: true, lines: {lines, lines}, env: Ready.env(ready, options.watchdog)]
+    env = Ready.env(ready, options.watchdog)
+    more = [announce: true, lines: Streams.lines(options), env: env]
     Command.start(options, {stdin, stdout, stderr}, more)
   end
 

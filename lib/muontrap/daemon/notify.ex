@@ -21,20 +21,25 @@ defmodule MuonTrap.Daemon.Notify do
 
   @type order ::
           :ready
+          | :reloading
           | :alive
           | :failed
           | :stopping
           | {:extend_ms, pos_integer()}
           | {:watchdog_ms, pos_integer()}
 
-  @doc "Takes a datagram: what is known now, and what there is to do about it."
+  @doc "Takes a datagram: what is known now, and what there is to do about it, in the order of its lines."
   @spec take(t(), binary()) :: {t(), [order()]}
   def take(known, datagram) do
-    datagram |> String.split("\n", trim: true) |> Enum.reduce({known, []}, &line/2)
+    lines = String.split(datagram, "\n", trim: true)
+    {known, orders} = Enum.reduce(lines, {known, []}, &line/2)
+    {known, Enum.reverse(orders)}
   end
 
   defp line("READY=1", {known, orders}), do: {%{known | reloading: nil}, [:ready | orders]}
-  defp line("RELOADING=1", {known, orders}), do: {%{known | reloading: true}, orders}
+
+  defp line("RELOADING=1", {known, orders}),
+    do: {%{known | reloading: true}, [:reloading | orders]}
 
   defp line("STOPPING=1", {known, orders}),
     do: {%{known | stopping: true}, [:stopping | orders]}

@@ -126,6 +126,33 @@ defmodule MuonTrap.Daemon.Ready do
 
   def stop(_ready), do: :ok
 
+  @doc "Whether this is the process that finds out whether the program is ready."
+  @spec task?(t(), pid()) :: boolean()
+  def task?({:task, _ready?, %Task{pid: pid}}, pid), do: true
+  def task?(_ready, _pid), do: false
+
+  @doc "The socket on which the program tells of itself."
+  @spec socket(t()) :: port() | nil
+  def socket({:notify, socket, _name}), do: socket
+  def socket(_ready), do: nil
+
+  @doc "Closes it. Nothing of it is in the mailbox after that."
+  @spec close(port() | nil) :: :ok
+  def close(nil), do: :ok
+
+  def close(socket) do
+    :ok = :gen_udp.close(socket)
+    flush(socket)
+  end
+
+  defp flush(socket) do
+    receive do
+      {:udp, ^socket, _address, _port, _data} -> flush(socket)
+    after
+      0 -> :ok
+    end
+  end
+
   defp poll(ready?) do
     unless ready?.() do
       Process.sleep(@poll_ms)

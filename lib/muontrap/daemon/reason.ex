@@ -5,15 +5,16 @@ defmodule MuonTrap.Daemon.Reason do
   @moduledoc false
   # What a Daemon stops with when its program has ended.
 
-  alias MuonTrap.{Command, Error, Options}
+  alias MuonTrap.{Call, Command, Error}
+  alias MuonTrap.Daemon.{Output, State}
 
-  @doc "The reason, `ready?` being whether the program was ready before."
-  @spec of(Command.terminal(), boolean(), Options.t(), Command.t()) :: term()
-  def of({:ended, outcome}, ready?, options, _command) do
+  @doc "The reason, for a program whose output is logged."
+  @spec of(Command.terminal(), State.t()) :: term()
+  def of({:ended, outcome}, %{options: options} = state) do
     status = Command.exit_status(outcome.status)
 
     cond do
-      not ready? ->
+      state.ready != :ready ->
         %Error{
           step: :ready,
           subject: options.command,
@@ -23,6 +24,9 @@ defmodule MuonTrap.Daemon.Reason do
 
       status == 0 ->
         :normal
+
+      options.exit_status_to_reason == :result ->
+        {:exit_status, result(outcome, state)}
 
       options.exit_status_to_reason ->
         options.exit_status_to_reason.(status)
@@ -35,10 +39,14 @@ defmodule MuonTrap.Daemon.Reason do
     end
   end
 
-  def of({:failed, failure}, _ready?, _options, command),
-    do: Command.start_error(command, failure)
+  def of({:failed, failure}, state), do: Command.start_error(state.command, failure)
+  def of({:lost, failure, _survivors}, _state), do: Command.error(failure)
 
-  def of({:lost, failure, _survivors}, _ready?, _options, _command), do: Command.error(failure)
+  defp result(outcome, %{command: command, output: output}) do
+    {stream, tail} = Output.tail(output)
+    {stdout, stderr} = if stream == :stdout, do: {tail, nil}, else: {nil, tail}
+    Call.result(command, outcome, false, stdout, stderr)
+  end
 
   defp hint(%{oom_killed: true}, status),
     do: "the kernel killed it for its memory, exit status #{status}"

@@ -6,12 +6,26 @@ defmodule MuonTrap.Daemon.Statistics do
   # What `MuonTrap.Daemon.statistics/1` puts together: from the native part, which the Daemon asks, and in the
   # caller from the cgroup and proc(5).
 
-  alias MuonTrap.Daemon.Notify
-  alias MuonTrap.{Cgroup, Command, Nif, Options}
+  alias MuonTrap.{Cgroup, Nif}
+  alias MuonTrap.Daemon.{Log, State}
 
-  @doc "What the native part knows of the command, and what the program has told of itself."
-  @spec info(Command.t() | nil, Options.t(), Notify.t() | nil) :: map()
-  def info(nil, options, _notify) do
+  @doc "What the native part knows of the command, what the program has told of itself, and what the Daemon has done."
+  @spec info(State.t()) :: map()
+  def info(state) do
+    notify =
+      if state.notify && state.command, do: %{notify: Map.from_struct(state.notify)}, else: %{}
+
+    state
+    |> native()
+    |> Map.merge(notify)
+    |> Map.merge(%{
+      restarts: state.restarts,
+      next_start_ms: next_start_ms(state),
+      dropped_lines: Log.dropped(state.output.log)
+    })
+  end
+
+  defp native(%{command: nil, options: options}) do
     %{
       os_pid: nil,
       uptime_ms: 0,
@@ -22,10 +36,10 @@ defmodule MuonTrap.Daemon.Statistics do
     }
   end
 
-  def info(command, _options, nil), do: Nif.info(command.handle)
+  defp native(%{command: command}), do: Nif.info(command.handle)
 
-  def info(command, _options, notify),
-    do: command.handle |> Nif.info() |> Map.put(:notify, Map.from_struct(notify))
+  defp next_start_ms(%{phase: :resting, timer: timer}), do: :erlang.read_timer(timer) || 0
+  defp next_start_ms(_state), do: nil
 
   @doc "What is known of a program whose cgroup has this plan."
   @spec of(map(), Cgroup.Plan.t() | nil) :: map()
@@ -35,6 +49,7 @@ defmodule MuonTrap.Daemon.Statistics do
     info
     |> Map.take([:os_pid, :uptime_ms, :stdout_bytes, :stderr_bytes, :notify])
     |> Map.merge(Map.take(info, [:unacknowledged_bytes, :window_bytes]))
+    |> Map.merge(Map.take(info, [:restarts, :next_start_ms, :dropped_lines]))
     |> Map.merge(%{
       # What was logged: whoever waits for a number of bytes, as with upstream, finds them in the log then.
       output_byte_count: info.stdout_bytes + info.stderr_bytes - info.unacknowledged_bytes,

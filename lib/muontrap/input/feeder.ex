@@ -15,7 +15,8 @@ defmodule MuonTrap.Input.Feeder do
   #
   # Events go to an alias of the owner and not to its pid, so that none comes after the owner has stopped it.
 
-  alias MuonTrap.Nif
+  alias MuonTrap.{Nif, Remote}
+  alias MuonTrap.Options.Words
   require Logger
 
   @interrupt :halt
@@ -87,7 +88,7 @@ defmodule MuonTrap.Input.Feeder do
   Has the enumerable halted. No event comes after that.
 
   Waits a moment for the `after_fun`, but not for what is stuck inside the enumerable. Programs that it runs are
-  waited for until nothing of them is left.
+  waited for until nothing of them is left; on other nodes for no longer than the puller may be stuck.
   """
   @spec stop(t()) :: :ok
   def stop(%{guard: guard, puller: puller} = feeder) do
@@ -99,6 +100,9 @@ defmodule MuonTrap.Input.Feeder do
       {:DOWN, ^monitor, :process, ^guard, _reason} -> :ok
     after
       @release_ms ->
+        if Remote.any?(puller),
+          do: receive(do: ({:DOWN, ^monitor, :process, ^guard, _reason} -> :ok))
+
         Process.demonitor(monitor, [:flush])
         for %{owner: ^puller, id: id} <- Nif.list(), Nif.notify_gone(id), do: await_gone(id)
     end
@@ -155,7 +159,9 @@ defmodule MuonTrap.Input.Feeder do
     IO.iodata_to_binary(piece)
   rescue
     # Without the piece, which the stack trace would show.
-    ArgumentError -> raise ArgumentError, "an element of :input is no iodata"
+    ArgumentError ->
+      raise ArgumentError,
+            "every element of :input must be iodata, such as a string, got: #{Words.kind(piece)}"
   end
 
   # An empty piece needs no credit, but may be one of an endless row.
@@ -183,7 +189,7 @@ defmodule MuonTrap.Input.Feeder do
   defp raised(kind, reason, stacktrace) do
     if Process.get(:halted?) do
       text = Exception.format(kind, reason, stacktrace)
-      Logger.error("the :input of a command that ended could not be released: " <> text)
+      Logger.error("an enumerable :input failed while it was halted, after its program: " <> text)
     end
 
     {:raised, kind, reason, stacktrace}

@@ -27,11 +27,11 @@ defmodule MuonTrap.Options.Legacy do
   def put(options, {:cgroup_path, _given}, checked),
     do: Map.put(options, :cgroup_path, checked.cgroup_path)
 
-  def put(options, {:cgroup, config}, checked) do
+  def put(options, {:cgroup, _given}, checked) do
     sets =
-      for {key, value} <- config,
+      for {key, value} <- checked.cgroup,
           {controller, _files} = Keys.files(key, :v2),
-          {:ok, texts} = Value.to_files(key, value, :v2, config),
+          {:ok, texts} = Value.to_files(key, value, :v2, checked.cgroup),
           {file, text} <- texts,
           do: {controller, file, text}
 

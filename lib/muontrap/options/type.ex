@@ -4,10 +4,12 @@
 defmodule MuonTrap.Options.Type do
   @moduledoc false
 
-  # The value types of the option table: `cast/2` checks and normalizes a value, `describe/1` says in words
-  # what is expected. Both error messages and documentation use the same words.
+  # The value types of the option table: `cast/2` checks and normalizes a value. `MuonTrap.Options.Words` has the
+  # words for them.
 
-  alias MuonTrap.Signal
+  alias MuonTrap.Cgroup.Keys
+  alias MuonTrap.Daemon.{Backoff, StopSteps}
+  alias MuonTrap.{Pty, Signal}
 
   @type t ::
           :boolean
@@ -27,15 +29,24 @@ defmodule MuonTrap.Options.Type do
           | :cgroup_sets
           | :cgroup
           | :stdio_window
+          | :line_max
           | :delay
           | :linger
           | :timeout
+          | :milliseconds
+          | :umask
           | :max_output
           | :name
           | :log_level
           | :logger_fun
           | :keyword
           | :ready
+          | :exit_reason
+          | :stop
+          | :restart_backoff
+          | :pty
+          | :node
+          | :active
           | {:integer, Range.t()}
           | {:function, arity()}
           | {:one_of, [atom()]}
@@ -75,70 +86,26 @@ defmodule MuonTrap.Options.Type do
 
   @window_max 0x4000_0000
 
-  @doc false
-  @spec describe(t()) :: String.t()
-  def describe(:boolean), do: "true or false"
-  def describe(:string), do: "a string without NUL bytes"
+  @doc "The resources that can be limited, see setrlimit(2)."
+  @spec resources() :: [atom()]
+  def resources, do: @resources
 
-  def describe(:env),
-    do:
-      "an enumerable of {name, value} pairs, where name is a non-empty string without \"=\" and NUL, " <>
-        "and value is a string without NUL or nil"
+  @doc "The levels of Logger."
+  @spec log_levels() :: [atom()]
+  def log_levels, do: @log_levels
 
-  def describe(:collectable), do: "a Collectable"
-  def describe(:input), do: "iodata or an enumerable of iodata"
-  def describe(:signal), do: Signal.expected()
+  @doc "The integers that a type takes; nil if it takes none, or others as well."
+  @spec range(t()) :: Range.t() | nil
+  def range(:stdio_window), do: 1..@window_max
+  def range(:line_max), do: 16..@window_max
+  def range(type) when type in [:delay, :linger], do: 0..@delay_max
+  def range(type) when type in [:milliseconds, :timeout], do: 1..@timeout_max
+  def range(type) when type in [:user, :group], do: 1..@id_max
+  def range(:umask), do: 0..0o777
+  def range({:integer, range}), do: range
+  def range(_type), do: nil
 
-  def describe(:rlimits),
-    do:
-      "a keyword list or map of resource (one of #{Enum.map_join(@resources, ", ", &inspect/1)}) to a " <>
-        "limit or {soft, hard}, each a non-negative integer or :infinity and soft at most hard"
-
-  def describe(:user), do: "a user other than root by name or id (1..#{@id_max})"
-  def describe(:group), do: "a group other than root by name or id (1..#{@id_max})"
-
-  def describe(:groups),
-    do: "a list of groups other than root's by name or id (1..#{@id_max})"
-
-  def describe(:absolute_path), do: "an absolute path without NUL bytes"
-
-  def describe(:cgroup_path),
-    do:
-      "a path relative to the mount point, without NUL bytes and without empty, \".\" or \"..\" components"
-
-  def describe(:cgroup_base), do: describe(:cgroup_path) <> ", or :self"
-  def describe(:cgroup_controllers), do: "a list of controller names without \"/\" and NUL"
-
-  def describe(:cgroup_sets),
-    do: "a list of {controller, file, value}, where the value is a string or an integer"
-
-  def describe(:cgroup), do: "a map of limits"
-  def describe(:stdio_window), do: describe({:integer, 1..@window_max}) <> " (bytes)"
-  def describe(:delay), do: describe({:integer, 0..@delay_max}) <> " (ms)"
-  def describe(:linger), do: describe({:integer, 0..@delay_max}) <> " (ms) or :infinity"
-  def describe(:timeout), do: describe({:integer, 1..@timeout_max}) <> " (ms) or :infinity"
-
-  def describe(:max_output),
-    do: "#{describe({:integer, 0..@delay_max})} (bytes), {bytes, :truncate | :stop} or :infinity"
-
-  def describe(:name), do: "an atom, {:global, term} or {:via, module, term}"
-
-  def describe(:log_level),
-    do: "a Logger level (one of #{Enum.map_join(@log_levels, ", ", &inspect/1)})"
-
-  def describe(:logger_fun),
-    do: "a 1-arity function, {module, function} or {module, function, args}"
-
-  def describe(:keyword), do: "a keyword list"
-
-  def describe(:ready),
-    do: "{:output, regex}, {:tcp, port}, {:fun, 0-arity function} or :notify"
-
-  def describe({:integer, range}), do: "an integer from #{range.first} to #{range.last}"
-  def describe({:function, arity}), do: "a #{arity}-arity function"
-  def describe({:one_of, atoms}), do: Enum.map_join(atoms, " or ", &inspect/1)
-
-  @doc false
+  @doc "Checks and normalizes a value. The culprit is the value, or the part of it that is wrong."
   @spec cast(t(), term()) :: {:ok, term()} | {:error, culprit :: term()}
   def cast(:boolean, value) when is_boolean(value), do: {:ok, value}
 
@@ -168,17 +135,16 @@ defmodule MuonTrap.Options.Type do
 
   def cast(:cgroup_sets, value) when is_list(value), do: cast_list(value, &cast_cgroup_set/1)
 
-  def cast(:cgroup, value) when is_map(value) and not is_struct(value) do
-    MuonTrap.Cgroup.Keys.validate!(value)
-    {:ok, value}
-  end
+  def cast(:cgroup, value) when is_list(value),
+    do: if(Keyword.keyword?(value), do: value |> Map.new() |> Keys.cast(), else: {:error, value})
 
-  def cast(:stdio_window, value), do: cast({:integer, 1..@window_max}, value)
-  def cast(:delay, value), do: cast({:integer, 0..@delay_max}, value)
-  def cast(:linger, :infinity), do: {:ok, :infinity}
-  def cast(:linger, value), do: cast(:delay, value)
-  def cast(:timeout, :infinity), do: {:ok, :infinity}
-  def cast(:timeout, value), do: cast({:integer, 1..@timeout_max}, value)
+  def cast(:cgroup, value) when is_map(value) and not is_struct(value), do: Keys.cast(value)
+
+  def cast(type, :infinity) when type in [:linger, :timeout], do: {:ok, :infinity}
+
+  def cast(type, value)
+      when type in [:stdio_window, :line_max, :delay, :linger, :timeout, :milliseconds, :umask],
+      do: ok_if(is_integer(value) and value in range(type), value)
 
   def cast(:max_output, :infinity), do: {:ok, :infinity}
 
@@ -210,15 +176,28 @@ defmodule MuonTrap.Options.Type do
   def cast(:ready, {:fun, fun} = value) when is_function(fun, 0), do: {:ok, value}
   def cast(:ready, {:tcp, port} = value) when port in 1..65_535, do: {:ok, value}
 
+  def cast(:exit_reason, :result), do: {:ok, :result}
+  def cast(:exit_reason, value), do: cast({:function, 1}, value)
+  def cast(:stop, value), do: StopSteps.cast(value)
+  def cast(:restart_backoff, value), do: Backoff.cast(value)
+  def cast(:pty, value), do: Pty.cast(value)
+  def cast(:node, value) when is_atom(value), do: ok_if(value == nil or node?(value), value)
+  def cast(:active, value) when value in [true, false, :once], do: {:ok, value}
+  def cast(:active, value), do: cast({:integer, 1..0x7FFF_FFFF}, value)
+
   def cast({:integer, range}, value) when is_integer(value), do: ok_if(value in range, value)
   def cast({:function, arity}, value) when is_function(value, arity), do: {:ok, value}
   def cast({:one_of, atoms}, value), do: ok_if(value in atoms, value)
 
   def cast(_type, value), do: {:error, value}
 
-  @doc false
+  @doc "Whether it is a string that the kernel can take."
   @spec string?(term()) :: boolean()
   def string?(value), do: is_binary(value) and :binary.match(value, "\0") == :nomatch
+
+  defp node?(value) do
+    match?([name, host] when name != "" and host != "", String.split(Atom.to_string(value), "@"))
+  end
 
   defp ok_if(true, value), do: {:ok, value}
   defp ok_if(false, value), do: {:error, value}

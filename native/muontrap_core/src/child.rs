@@ -27,6 +27,8 @@ pub struct Plan {
     pub(crate) parent: c_int,
     /// What becomes descriptor 0, 1 and 2; none of them below 3.
     pub(crate) stdio: [RawFd; 3],
+    /// Whether the first of them is to be the controlling terminal.
+    pub(crate) terminal: bool,
     /// `cgroup.procs` of each group to enter.
     pub(crate) cgroups: Vec<CString>,
     /// The VM's directory, if the parent could not enter it.
@@ -84,6 +86,12 @@ pub(crate) fn run(plan: &Plan, progress: &mut Progress) -> Result<(), Errno> {
     for (target, &source) in (0..).zip(&plan.stdio) {
         // SAFETY: dup2(2) takes two integers; it acts on this process's own table.
         check(unsafe { libc::dup2(source, target) }.into())?;
+    }
+
+    if plan.terminal {
+        progress.at(Step::Terminal, 0);
+        // SAFETY: TIOCSCTTY takes an integer, see ioctl_tty(2). This process leads a session that has no terminal.
+        check(unsafe { libc::ioctl(0, libc::TIOCSCTTY, 0) }.into())?;
     }
 
     if plan.apart {

@@ -44,6 +44,8 @@ steps! {
     Stdio = "stdio",
     /// A new session.
     Setsid = "setsid",
+    /// The terminal as that of the session.
+    Terminal = "terminal",
     /// Making the cgroup.
     CgroupCreate = "cgroup_create",
     /// Enabling a controller.

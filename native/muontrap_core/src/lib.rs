@@ -7,20 +7,24 @@
 //! messages travel. [`spawn`] and [`child`] are the two halves of starting a program, [`wait`],
 //! [`tree`] and [`pidfd`] are about ending everything it started, [`cgroup`] about the groups it
 //! runs in, [`activity`] about whether it is at work, [`served`] about what a dead
-//! shim leaves. [`clock`] counts the patience that one process has with another.
+//! shim leaves, [`pty`] about terminals for programs, [`processes`] about what all of them use. [`clock`] counts the
+//! patience that one process has with another.
 
 pub mod activity;
 pub mod cgroup;
 pub mod channel;
 pub mod child;
 pub mod clock;
+pub mod emulator;
 pub mod failure;
 pub mod identity;
 pub mod lines;
 pub mod machine;
 pub mod pidfd;
 pub mod proc;
+pub mod processes;
 pub mod protocol;
+pub mod pty;
 mod rights;
 pub mod served;
 pub mod spawn;

@@ -66,12 +66,15 @@ pub enum Request {
         /// The shim.
         shim: ShimId,
     },
-    /// It does not answer: wake it once more, and kill it if that does not help.
+    /// It does not answer: wake it once more, and kill it if that does not help and it is at this command still.
     Kill {
         /// The shim.
         shim: ShimId,
+        /// The command.
+        id: CommandId,
     },
-    /// It has not read the command it was sent: kill it, so that another shim can have that.
+    /// It has not read the command it was sent: kill it, so that another shim can have that, unless it has come to
+    /// read it by now.
     Evict {
         /// The shim.
         shim: ShimId,

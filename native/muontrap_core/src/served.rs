@@ -21,8 +21,19 @@ const CGROUP_MAX_BYTES: usize = SLIP_BYTES - size_of::<Header>();
 /// How many are made at once: each mapping that there is takes time at each fork, and memory only where it is used.
 const SHEET: usize = 1024;
 
+/// Who may do what with a shim next: it reads a command only if it is not evicted, and it is evicted only if it has
+/// not come to read one.
+#[repr(u64)]
+enum Claim {
+    AtWork,
+    Idle,
+    Evicted,
+}
+
 #[repr(C)]
 struct Header {
+    /// A [`Claim`].
+    claim: AtomicU64,
     /// 0 while nothing is served.
     id: AtomicU64,
     grace_ms: AtomicU64,
@@ -59,6 +70,7 @@ impl Slips {
     /// Takes back the slip of a shim that is dead.
     pub fn put(&mut self, slip: Slip) {
         slip.end();
+        slip.header().claim.store(Claim::AtWork as u64, Ordering::Release);
         self.0.push(slip);
     }
 }
@@ -87,6 +99,40 @@ fn encode(cgroup: &Cgroup) -> Option<Vec<u8>> {
 }
 
 impl Slip {
+    /// By the shim, once the last word of a command is said: it waits for the next. False if it is evicted.
+    pub fn wait(&self) -> bool {
+        self.claim(Claim::AtWork, Claim::Idle)
+    }
+
+    /// By the shim, before it reads a command. False if it is evicted: another shim is to have that.
+    pub fn work(&self) -> bool {
+        self.claim(Claim::Idle, Claim::AtWork)
+    }
+
+    /// By the spawner. False if the shim has a command to read or to serve: then it must not be killed.
+    pub fn evict_idle(&self) -> bool {
+        self.claim(Claim::Idle, Claim::Evicted)
+    }
+
+    /// By the spawner, of a shim that is late with a command. False if it has come to the end of that: then it must not
+    /// be killed for it.
+    pub fn evict_from(&self, id: CommandId) -> bool {
+        let at_it = || self.header().id.load(Ordering::Acquire) == id;
+        if !at_it() || !self.claim(Claim::AtWork, Claim::Evicted) {
+            return false;
+        }
+        // It may have come to another one in between. Or to none: then it finds itself evicted, and leaves.
+        at_it() || {
+            self.claim(Claim::Evicted, Claim::AtWork);
+            false
+        }
+    }
+
+    fn claim(&self, from: Claim, to: Claim) -> bool {
+        let (ok, not) = (Ordering::AcqRel, Ordering::Acquire);
+        self.header().claim.compare_exchange(from as u64, to as u64, ok, not).is_ok()
+    }
+
     /// By the shim, before anything of the command is there. False, and nothing is served, if its cgroups do not
     /// fit.
     pub fn begin(&self, id: CommandId, grace: Duration, cgroup: &Cgroup) -> bool {
@@ -180,6 +226,29 @@ mod tests {
         let free = slips.0.len();
         slips.put(taken.remove(0));
         assert_eq!((slips.0.len(), slips.take().expect("a slip").left()), (free + 1, None));
+    }
+
+    #[test]
+    fn a_shim_reads_a_command_or_is_evicted_but_not_both() {
+        let mut slips = Slips::default();
+        let slip = slips.take().expect("a slip");
+        assert!(!slip.evict_idle(), "it comes with a command");
+        assert!(slip.wait() && slip.work() && !slip.evict_idle());
+        assert!(slip.wait() && slip.evict_idle() && !slip.work() && !slip.evict_idle());
+        slips.put(slip);
+        assert!(!slips.take().expect("a slip").evict_idle());
+    }
+
+    #[test]
+    fn a_shim_is_evicted_from_the_command_it_is_at_and_comes_to_no_other() {
+        let slip = Slips::default().take().expect("a slip");
+        assert!(slip.begin(7, Duration::ZERO, &Cgroup::default()));
+        assert!(!slip.evict_from(6) && slip.evict_from(7) && !slip.wait());
+
+        let slip = Slips::default().take().expect("a slip");
+        assert!(slip.begin(7, Duration::ZERO, &Cgroup::default()));
+        slip.end();
+        assert!(!slip.evict_from(7) && slip.wait() && !slip.evict_from(7) && slip.work());
     }
 
     #[test]

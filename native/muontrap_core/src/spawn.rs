@@ -5,7 +5,8 @@
 //!
 //! The program is started the way `posix_spawn` does it: by clone(2) with `CLONE_VM` and
 //! `CLONE_VFORK`, so no page table is copied and an error comes back through shared memory. The caller
-//! has one thread, all signals blocked and no handler installed.
+//! has one thread, all signals blocked and no handler installed. Where there is no such clone, [`crate::emulator`]
+//! has what it takes instead.
 //!
 //! Nobody of the same user may attach to the caller, which is not dumpable, nor to the child in its memory. Where
 //! the child would become dumpable before `execve` it gets a copy of the memory, and closes what is not the
@@ -25,8 +26,9 @@ use nix::errno::Errno;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 
 use crate::child::{self, Plan, Progress};
+use crate::emulator::{self, Executed};
 use crate::failure::{Failure, Reason, Step};
-use crate::spec::{Spec, Stream};
+use crate::spec::{Rlimit, Spec, Stream};
 
 /// What the child needs between clone and `execve`: far more than its few small frames take.
 const STACK_BYTES: usize = 16 * 1024;
@@ -36,6 +38,8 @@ const STACK_BYTES: usize = 16 * 1024;
 pub struct Program<'a> {
     spec: &'a Spec,
     plan: Plan,
+    /// Whether a child can have the memory of this process.
+    shares_memory: bool,
     /// Holds `argv[0]` for the plan's pointer.
     _arg0: CString,
 }
@@ -71,6 +75,7 @@ impl<'a> Program<'a> {
         let mut plan = Plan {
             parent: nix::unistd::getpid().as_raw(),
             stdio: streams(spec.stdio, sent, null).ok_or_else(garbage)?,
+            terminal: spec.terminal,
             cgroups,
             directory: directory.map(|directory| directory.as_raw_fd()),
             cd: spec.cd.as_ref().map(|path| c_string(path.to_vec())).transpose()?,
@@ -96,19 +101,25 @@ impl<'a> Program<'a> {
             envp: spec.env.pointers().ok_or_else(garbage)?,
         };
         plan.apart = must_stand_apart(&plan);
-        Ok(Self { spec, plan, _arg0: arg0 })
+        Ok(Self { spec, plan, shares_memory: emulator::shares_memory(), _arg0: arg0 })
     }
 
     /// Starts it and returns its pid once it runs, that is, after `execve`. After a failure there is no
     /// child.
     pub fn start(&self) -> Result<i32, Failure> {
+        let fork = |errno| Failure::new(Step::Fork, "", errno);
+        if !self.shares_memory {
+            let progress = Shared::new().map_err(fork)?;
+            let executed = Executed::new().map_err(fork)?;
+            return self.clone(0, progress.0.as_ptr(), || executed.wait());
+        }
         if self.plan.apart {
-            let progress = Shared::new().map_err(|errno| Failure::new(Step::Fork, "", errno))?;
-            return self.clone(0, progress.0.as_ptr());
+            let progress = Shared::new().map_err(fork)?;
+            return self.clone(libc::CLONE_VFORK, progress.0.as_ptr(), || ());
         }
         let mut progress = Progress::START;
         let dumpable = self.plan.changes_identity().then(dumpable);
-        let result = self.clone(libc::CLONE_VM, &raw mut progress);
+        let result = self.clone(libc::CLONE_VM | libc::CLONE_VFORK, &raw mut progress, || ());
         if let Some(dumpable) = dumpable {
             // A change of user in this memory has made of it what fs.suid_dumpable says.
             set_dumpable(dumpable);
@@ -116,21 +127,29 @@ impl<'a> Program<'a> {
         result
     }
 
-    fn clone(&self, memory: libc::c_int, progress: *mut Progress) -> Result<i32, Failure> {
+    /// `wait` returns once the child has executed the program or exited, if the flags do not see to that.
+    fn clone(
+        &self,
+        flags: libc::c_int,
+        progress: *mut Progress,
+        wait: impl FnOnce(),
+    ) -> Result<i32, Failure> {
         // Not zeroed: what the child does not use takes no memory then.
         let mut stack: Vec<MaybeUninit<u8>> = Vec::with_capacity(STACK_BYTES);
         let mut task = Task { plan: &self.plan, progress };
         let argument: *mut Task<'_> = &mut task;
         let end = stack.spare_capacity_mut().as_mut_ptr_range().end;
         let top = end.map_addr(|address| address & !0xf);
-        let flags = memory | libc::CLONE_VFORK | libc::SIGCHLD;
-        // SAFETY: with CLONE_VFORK this thread is suspended until the child has executed the program or
-        // exited, so nothing else touches `task`, its progress and the stack meanwhile, and they outlive the
-        // child's use of them. The stack has room and is aligned as every ABI wants it.
+        let flags = flags | libc::SIGCHLD;
+        // SAFETY: a child that has this memory has it by CLONE_VM with CLONE_VFORK, so this thread is suspended until
+        // the child has executed the program or exited: nothing else touches `task`, its progress and the stack
+        // meanwhile, and they outlive the child's use of them. Another has a copy of them, and its progress is in
+        // memory that is unmapped only after `wait`. The stack has room and is aligned as every ABI wants it.
         let pid = unsafe { libc::clone(enter, top.cast(), flags, argument.cast()) };
         if pid == -1 {
             return Err(Failure::new(Step::Fork, "", Errno::last()));
         }
+        wait();
         // SAFETY: `progress` is valid; volatile because the child, not this code, has written it.
         let progress = unsafe { std::ptr::read_volatile(progress) };
         let failure = if progress.errno != 0 {
@@ -159,7 +178,8 @@ impl<'a> Program<'a> {
             Step::Nice => self.plan.nice.map(|nice| nice.to_string().into_bytes()),
             Step::OomScoreAdj => self.plan.oom_score_adj.clone().map(CString::into_bytes),
             Step::Rlimit => {
-                self.plan.rlimits.get(index).map(|(resource, _)| resource.to_string().into_bytes())
+                let limit = self.plan.rlimits.get(index);
+                limit.and_then(|(resource, _)| Rlimit::name(*resource)).map(|name| name.into())
             }
             Step::Setuid => Some(self.spec.identity.user.clone().into_bytes()),
             Step::Setgid => Some(self.spec.identity.group.clone().into_bytes()),
@@ -273,14 +293,64 @@ fn streams(
         chosen[at] = match wanted[at] {
             Stream::Null => null.as_raw_fd(),
             Stream::Sent => sent.next()?.as_raw_fd(),
+            Stream::SameAsStdin => chosen[0],
             Stream::SameAsStdout => chosen[1],
         };
     }
     chosen.iter().all(|&descriptor| descriptor > 2).then_some(chosen)
 }
 
-fn kernel_limit(limit: &crate::spec::Rlimit) -> (u32, libc::rlimit64) {
+fn kernel_limit(limit: &Rlimit) -> (u32, libc::rlimit64) {
     let kernel = |value: Option<u64>| value.unwrap_or(libc::RLIM64_INFINITY);
     let limits = libc::rlimit64 { rlim_cur: kernel(limit.soft), rlim_max: kernel(limit.hard) };
     (limit.resource, limits)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use super::*;
+    use crate::spec::{Identity, Limits, Strings};
+
+    /// Starts `program` as it is started where clone(2) is nothing but fork(2).
+    fn start_forked(program: &str, cd: Option<&str>) -> Result<i32, Failure> {
+        let spec = Spec {
+            program: program.into(),
+            search_path: b"/usr/bin:/bin".to_vec(),
+            arg0: None,
+            args: Strings::default(),
+            env: Strings::default(),
+            cd: cd.map(|path| path.as_bytes().to_vec().into()),
+            stdio: [Stream::Null; 3],
+            terminal: false,
+            stop_signal: libc::SIGTERM,
+            identity: Identity::default(),
+            limits: Limits::default(),
+        };
+        let null = fs::File::open("/dev/null").unwrap();
+        let mut program = Program::prepare(&spec, None, &[], null.as_fd(), None, Vec::new())?;
+        program.shares_memory = false;
+        program.start()
+    }
+
+    #[test]
+    fn a_child_has_the_memory_here() {
+        assert!(emulator::shares_memory());
+    }
+
+    #[test]
+    fn without_its_memory_a_child_still_tells_of_its_failure() {
+        let failure = start_forked("/usr/share", None).unwrap_err();
+        assert_eq!((failure.step, failure.reason), (Step::Exec, Reason::Errno(libc::EACCES)));
+        let failure = start_forked("true", Some("/nowhere")).unwrap_err();
+        assert_eq!((failure.step, failure.reason), (Step::Chdir, Reason::Errno(libc::ENOENT)));
+    }
+
+    #[test]
+    fn without_its_memory_a_program_runs() {
+        let pid = nix::unistd::Pid::from_raw(start_forked("true", None).unwrap());
+        let status = nix::sys::wait::waitpid(pid, None).unwrap();
+        assert_eq!(status, nix::sys::wait::WaitStatus::Exited(pid, 0));
+    }
 }

@@ -56,6 +56,8 @@ pub enum Stream {
     Null,
     /// The next descriptor that came with the request.
     Sent,
+    /// What standard input is.
+    SameAsStdin,
     /// Where standard output goes.
     SameAsStdout,
 }
@@ -71,31 +73,36 @@ pub struct Rlimit {
     pub hard: Option<u64>,
 }
 
+/// The resources by name, see getrlimit(2). The type of the constants differs between C libraries.
+#[allow(clippy::unnecessary_cast)]
+const RESOURCES: [(&str, u32); 16] = [
+    ("as", libc::RLIMIT_AS as u32),
+    ("core", libc::RLIMIT_CORE as u32),
+    ("cpu", libc::RLIMIT_CPU as u32),
+    ("data", libc::RLIMIT_DATA as u32),
+    ("fsize", libc::RLIMIT_FSIZE as u32),
+    ("locks", libc::RLIMIT_LOCKS as u32),
+    ("memlock", libc::RLIMIT_MEMLOCK as u32),
+    ("msgqueue", libc::RLIMIT_MSGQUEUE as u32),
+    ("nice", libc::RLIMIT_NICE as u32),
+    ("nofile", libc::RLIMIT_NOFILE as u32),
+    ("nproc", libc::RLIMIT_NPROC as u32),
+    ("rss", libc::RLIMIT_RSS as u32),
+    ("rtprio", libc::RLIMIT_RTPRIO as u32),
+    ("rttime", libc::RLIMIT_RTTIME as u32),
+    ("sigpending", libc::RLIMIT_SIGPENDING as u32),
+    ("stack", libc::RLIMIT_STACK as u32),
+];
+
 impl Rlimit {
     /// The kernel's number of a resource by its name, `nofile` for example.
     pub fn resource(name: &str) -> Option<u32> {
-        // The type of these constants differs between C libraries.
-        #[allow(clippy::unnecessary_cast)]
-        let number = match name {
-            "as" => libc::RLIMIT_AS,
-            "core" => libc::RLIMIT_CORE,
-            "cpu" => libc::RLIMIT_CPU,
-            "data" => libc::RLIMIT_DATA,
-            "fsize" => libc::RLIMIT_FSIZE,
-            "locks" => libc::RLIMIT_LOCKS,
-            "memlock" => libc::RLIMIT_MEMLOCK,
-            "msgqueue" => libc::RLIMIT_MSGQUEUE,
-            "nice" => libc::RLIMIT_NICE,
-            "nofile" => libc::RLIMIT_NOFILE,
-            "nproc" => libc::RLIMIT_NPROC,
-            "rss" => libc::RLIMIT_RSS,
-            "rtprio" => libc::RLIMIT_RTPRIO,
-            "rttime" => libc::RLIMIT_RTTIME,
-            "sigpending" => libc::RLIMIT_SIGPENDING,
-            "stack" => libc::RLIMIT_STACK,
-            _ => return None,
-        } as u32;
-        Some(number)
+        RESOURCES.iter().find(|(known, _)| *known == name).map(|(_, number)| *number)
+    }
+
+    /// The name of a resource by the kernel's number.
+    pub fn name(resource: u32) -> Option<&'static str> {
+        RESOURCES.iter().find(|(_, number)| *number == resource).map(|(name, _)| *name)
     }
 }
 
@@ -197,6 +204,8 @@ pub struct Spec {
     pub cd: Option<serde_bytes::ByteBuf>,
     /// Standard input, output and error.
     pub stdio: [Stream; 3],
+    /// Whether standard input is a terminal that is to be the controlling one.
+    pub terminal: bool,
     /// What asks the program to stop.
     pub stop_signal: i32,
     /// Who it runs as.

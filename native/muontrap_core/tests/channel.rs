@@ -46,6 +46,7 @@ fn start(argument_bytes: usize) -> Request {
             env: Strings::default(),
             cd: None,
             stdio: [Stream::Null, Stream::Sent, Stream::SameAsStdout],
+            terminal: false,
             stop_signal: 15,
             identity: Identity::default(),
             limits: Limits::default(),

@@ -17,6 +17,7 @@ rustler::atoms! {
     unacknowledged_bytes, window_bytes, stopping, orphaned, done,
     program, arg0, env, clear_env, cd, stdio, stop_signal, grace_ms, linger, lines, raw, uid, gid, groups, umask,
     nice, rlimits, oom_score_adj, no_new_privs, settings, path, version, key, file,
-    value, announce,
+    value, announce, pty, rows, cols,
     logger, log, bytes,
+    commands, at_work, ready, descriptors, output_bytes, pidfd, subreaper,
 }

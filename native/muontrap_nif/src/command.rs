@@ -7,6 +7,8 @@
 //! bounded amount is read, and it is kept until the message is on its way, so the owner gets everything in the
 //! order it was read in.
 
+mod owner;
+
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
@@ -25,10 +27,11 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::MsgFlags;
 use rustler::{LocalPid, OwnedBinary, Term};
 
+use crate::input::Input;
 use crate::output::{Output, Patience};
 use crate::pool;
-use crate::state::{Pending, State, Stop, Tag, send};
-use crate::streams::another;
+use crate::state::{Pending, State, Stop, Tag};
+use crate::streams::{Ends, another};
 use crate::sync::lock;
 use crate::watch::{self, Subject, Task};
 
@@ -65,16 +68,6 @@ pub(crate) struct Command {
     state: Mutex<State>,
 }
 
-/// The near ends of a command's pipes.
-pub(crate) struct Ends {
-    pub(crate) outputs: [Option<OwnedFd>; 2],
-    pub(crate) input: Option<OwnedFd>,
-    /// What another command will read.
-    pub(crate) joint: Option<OwnedFd>,
-    /// What keeps that from reading to its end.
-    pub(crate) hold: Option<OwnedFd>,
-}
-
 /// What is known of a command before it starts.
 pub(crate) struct Description {
     pub(crate) id: CommandId,
@@ -101,7 +94,10 @@ impl Command {
             pending: None,
             pidfd: None,
             stop: Stop::Untold(description.stop_signal),
-            outputs: [Output::new(stdout, stdout_lines), Output::new(stderr, stderr_lines)],
+            outputs: [
+                Output::new(stdout, stdout_lines, description.setup.terminal),
+                Output::new(stderr, stderr_lines, false),
+            ],
             input: ends.input,
             joint: ends.joint,
             hold: ends.hold,
@@ -239,6 +235,19 @@ impl Command {
                     return Some(Effect::Set(Deadline::Retry(Retry::Look(source))));
                 }
             }
+            Effect::WatchReturn(source) => {
+                // Without it what comes then waits for the end of the tree.
+                let descriptor = state.descriptor(source)?;
+                let _ = watch::every(descriptor, Subject::Command(self.id, source));
+            }
+            Effect::TypeEnd => {
+                let typed = state.input.as_mut().map_or(Ok(()), Input::end);
+                let effect = match typed {
+                    Err(Errno::EAGAIN) => state.machine.await_room(),
+                    Ok(()) | Err(_) => state.machine.close_input(),
+                };
+                self.act(state, effect);
+            }
             Effect::KillProgram => {
                 if let Some(pidfd) = &state.pidfd {
                     // Refused or too late: then it is reported, or gone.
@@ -299,7 +308,7 @@ impl Command {
                             None => Message::Output(channel, chunk),
                         }),
                         (Read::Bytes(_), None) => Some(Message::Dropped),
-                        (Read::Empty | Read::End, _)
+                        (Read::Empty | Read::End | Read::HungUp, _)
                             if effect == Some(Effect::CloseOutput(channel)) =>
                         {
                             output.rest().map(|rest| {
@@ -307,7 +316,7 @@ impl Command {
                                 Message::Lines(channel, none, vec![Line::Own(rest)])
                             })
                         }
-                        (Read::Empty | Read::End, _) => None,
+                        (Read::Empty | Read::End | Read::HungUp, _) => None,
                     };
                     self.act(state, effect);
                     if message.is_some() {
@@ -332,44 +341,5 @@ impl Command {
             poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
         };
         state.machine.is_over() || state.control.as_ref().is_some_and(unread)
-    }
-
-    /// Sends the program a signal. `ESRCH` when it is not there (any more, or yet).
-    pub(crate) fn signal(&self, number: i32) -> nix::Result<()> {
-        let state = self.lock();
-        match (&state.pidfd, &state.control) {
-            (Some(pidfd), _) => pidfd.signal(number),
-            (None, Some(control)) if state.machine.os_pid().is_some() => {
-                send(control, &Word::Order(self.id, Order::Signal { number }))
-            }
-            _ => Err(Errno::ESRCH),
-        }
-    }
-
-    /// Writes to the program's input. `EAGAIN`: no room, the owner gets an event when there is;
-    /// `EPIPE`: nobody reads it any more, and it is closed.
-    pub(crate) fn write(&self, bytes: &[u8]) -> nix::Result<usize> {
-        let mut state = self.lock();
-        let Some(input) = &state.input else { return Err(Errno::EPIPE) };
-        let result = loop {
-            match nix::unistd::write(input, bytes) {
-                Err(Errno::EINTR) => {}
-                result => break result,
-            }
-        };
-        let effect = match result {
-            Ok(_) => None,
-            Err(Errno::EAGAIN) => state.machine.await_room(),
-            Err(_) => state.machine.close_input(),
-        };
-        self.act(&mut state, effect);
-        result
-    }
-
-    /// No more input comes.
-    pub(crate) fn close_input(&self) {
-        let mut state = self.lock();
-        let effect = state.machine.close_input();
-        self.act(&mut state, effect);
     }
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use muontrap_core::identity::{Account, Asked};
 use muontrap_core::lines::Mode;
 use muontrap_core::protocol::Linger;
+use muontrap_core::pty::Size;
 use muontrap_core::spec::{
     Cgroup, Group, Identity, Limits, Rlimit, Setting, Spec, Stream, Strings, Version,
 };
@@ -44,6 +45,8 @@ pub(crate) struct Wanted {
     pub(crate) asked: Asked,
     pub(crate) cgroup: Cgroup,
     pub(crate) stdio: [Redirect; 3],
+    /// Its size, if the program gets a terminal. Of `stdio` only standard input counts then.
+    pub(crate) terminal: Option<Size>,
     pub(crate) grace: Duration,
     pub(crate) linger: Linger,
     pub(crate) window_bytes: usize,
@@ -68,6 +71,7 @@ pub(crate) fn wanted(term: Term<'_>, budget: &Budget) -> Result<Wanted, Refusal>
         args: strings(get(term, atoms::args())?, budget)?,
         env: variables(get(term, atoms::env())?, budget)?,
         cd: optional(term, atoms::cd(), frugal)?.map(ByteBuf::from),
+        terminal: false,
         // As they are once there are descriptors.
         stdio: [Stream::Null; 3],
         stop_signal: get(term, atoms::stop_signal())?,
@@ -90,6 +94,7 @@ pub(crate) fn wanted(term: Term<'_>, budget: &Budget) -> Result<Wanted, Refusal>
         asked,
         cgroup: optional(term, atoms::cgroup(), cgroup)?.unwrap_or_default(),
         stdio,
+        terminal: optional(term, atoms::pty(), size)?,
         grace: Duration::from_millis(get(term, atoms::grace_ms())?),
         linger: linger(get(term, atoms::linger())?)?,
         window_bytes: get(term, atoms::window_bytes())?,
@@ -249,6 +254,10 @@ fn redirect(atom: Atom) -> NifResult<Redirect> {
     } else {
         Err(Error::BadArg)
     }
+}
+
+fn size(term: Term<'_>) -> NifResult<Size> {
+    Ok(Size { rows: get(term, atoms::rows())?, columns: get(term, atoms::cols())? })
 }
 
 fn cgroup(term: Term<'_>) -> NifResult<Cgroup> {

@@ -13,14 +13,15 @@ use crate::{atoms, encode, registry};
 
 /// The next that the owner can take.
 pub(crate) fn next(command: &Command, state: &mut State, scratch: &mut [u8]) -> Option<Message> {
-    closing(command, command.next(state, scratch))
+    let message = command.next(state, scratch);
+    closing(command, state, message)
 }
 
 /// With the terminal event the command is unregistered before the owner has it, so that it no longer finds the
 /// command then.
-fn closing(command: &Command, message: Option<Message>) -> Option<Message> {
+fn closing(command: &Command, state: &State, message: Option<Message>) -> Option<Message> {
     if let Some(Message::Last(_)) = message {
-        registry::remove(command.id);
+        registry::remove(command.id, state.output_bytes());
     }
     message
 }
@@ -41,7 +42,7 @@ impl Courier {
     pub(crate) fn deliver(&mut self, command: &Command, state: &mut State) -> bool {
         loop {
             let next = command.next_message(state, &mut self.scratch);
-            let Some(message) = closing(command, next) else { return true };
+            let Some(message) = closing(command, state, next) else { return true };
             let last = matches!(message, Message::Last(_));
             if !state.machine.is_orphaned() {
                 send(&mut self.env, command, state, message);

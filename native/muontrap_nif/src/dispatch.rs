@@ -46,7 +46,7 @@ pub(crate) fn to_new(
     };
     if !matches!(sent, Ok(true)) {
         // As long as the far end is open nobody takes the shim for dead, and tells the owner so.
-        registry::remove(command.id);
+        registry::remove(command.id, 0);
     }
     sent
 }

@@ -7,8 +7,9 @@
 //! The owner holds it by a resource, `handle::Handle`. One thread, the `reactor`, waits for all commands at once
 //! and turns what happens into events of their machines. `helper` talks to the spawner. `library` is what the VM loads.
 //!
-//! Imports run one way: `watch` (what can be waited for) ← `pool` (shims that are ready), `output` ← `state` ← `command` ← `registry` ← `delivery` (what gets to
-//! owners) ← `reactor` ← `start` ← `nifs`.
+//! Imports run one way: `watch` (what can be waited for) ← `pool` (shims that are ready), `output`, `input` ← `streams`
+//! ← `state` ← `command` ← `registry` ← `delivery` (what gets to owners) ← `reactor` ← `start` ← `nifs`, beside which
+//! `observe` only looks.
 //!
 //! Who takes which lock: the state of a command comes first; under it the registry's, the pool's and the spawner's
 //! may be taken, which are leaves. Starting a spawner holds its lock for the milliseconds that takes: on a
@@ -26,8 +27,10 @@ mod environment;
 mod handle;
 mod helper;
 mod identity;
+mod input;
 mod library;
 mod nifs;
+mod observe;
 mod output;
 mod pool;
 mod reactor;

@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: 2026 The muontrap authors
 // SPDX-License-Identifier: Apache-2.0
 
-//! The functions of `MuonTrap.Nif`.
+//! The functions of `MuonTrap.Nif` that do something; `observe` has those that only look.
 //!
 //! Those on normal schedulers take a command's lock and move a bounded amount of bytes. What may take
 //! longer is on a dirty one.
@@ -13,18 +13,19 @@ use std::path::Path;
 use std::time::Duration;
 
 use muontrap_core::cgroup::{self, FreshName, Hierarchy, Layout};
-use muontrap_core::machine::{Channel, Event};
+use muontrap_core::machine::Event;
+use muontrap_core::pty::Size;
 use nix::errno::Errno;
 use rustler::schedule::consume_timeslice;
-use rustler::{Atom, Binary, Encoder, Env, Error, ListIterator, NifResult, Term};
+use rustler::{Binary, Encoder, Env, Error, ListIterator, NifResult, Term};
 
 use crate::budget::{Budget, Refusal};
-use crate::command::{Command, Message, Words};
+use crate::command::{Message, Words};
 use crate::encode::{binary, failure, map, posix};
 use crate::handle::Handle;
 use crate::helper::Patience;
 use crate::output::READ_MAX_BYTES;
-use crate::{atoms, convert, delivery, encode, helper, pool, registry, start};
+use crate::{atoms, convert, delivery, encode, helper, registry, start};
 
 /// How many bytes a process moves in a row before others have their turn: an event of the default window.
 ///
@@ -130,6 +131,29 @@ fn signal(env: Env<'_>, handle: Handle, number: i32) -> Term<'_> {
     }
 }
 
+/// Stops a command for somebody who is not its owner, with the grace that it was started with. False if there is
+/// none with that number, or its tree is gone.
+#[rustler::nif]
+fn stop_by_id(id: u64) -> bool {
+    let Some(command) = registry::get(id) else { return false };
+    let (grace, is_over) = {
+        let machine = &command.lock().machine;
+        (machine.grace(), machine.is_over())
+    };
+    command.hear(Event::Stop(grace));
+    !is_over
+}
+
+/// Sends the program of a command a signal for somebody who is not its owner.
+#[rustler::nif]
+fn signal_by_id(env: Env<'_>, id: u64, number: i32) -> Term<'_> {
+    let sent = registry::get(id).ok_or(Errno::ESRCH).and_then(|command| command.signal(number));
+    match sent {
+        Ok(()) => atoms::ok().encode(env),
+        Err(errno) => env.error_tuple(posix(env, errno)),
+    }
+}
+
 /// Writes what there is room for to the program's input.
 #[rustler::nif]
 fn write<'a>(env: Env<'a>, handle: Handle, bytes: Binary<'a>) -> Term<'a> {
@@ -144,8 +168,17 @@ fn write<'a>(env: Env<'a>, handle: Handle, bytes: Binary<'a>) -> Term<'a> {
 
 #[rustler::nif]
 fn close_stdin(handle: Handle) -> rustler::Atom {
-    handle.0.close_input();
+    handle.0.end_input();
     atoms::ok()
+}
+
+/// Gives the terminal of a program another size.
+#[rustler::nif]
+fn resize(env: Env<'_>, handle: Handle, rows: u16, cols: u16) -> Term<'_> {
+    match handle.0.resize(Size { rows, columns: cols }) {
+        Ok(()) => atoms::ok().encode(env),
+        Err(errno) => env.error_tuple(posix(env, errno)),
+    }
 }
 
 /// Whether the end of a command is known or about to be: then its time is not over, whatever a clock says that
@@ -171,49 +204,6 @@ fn release(handle: Handle) -> bool {
 #[rustler::nif(name = "closed?")]
 fn is_closed(handle: Handle) -> bool {
     handle.0.lock().machine.is_closed()
-}
-
-/// What changes about a command: of bounded size.
-#[rustler::nif]
-fn info(env: Env<'_>, handle: Handle) -> Term<'_> {
-    map(env, &facts(env, &handle.0))
-}
-
-/// All commands with all that is known of them, arguments too, which may be megabytes.
-#[rustler::nif(schedule = "DirtyCpu")]
-fn list(env: Env<'_>) -> Vec<Term<'_>> {
-    registry::all().iter().map(|command| describe(env, command)).collect()
-}
-
-fn describe<'a>(env: Env<'a>, command: &Command) -> Term<'a> {
-    let Words { program, args } = &command.words;
-    let words: Vec<Term<'a>> =
-        std::iter::once(&program[..]).chain(args.iter()).map(|word| binary(env, word)).collect();
-    let cgroup: Vec<Term<'a>> =
-        command.cgroup.groups.iter().map(|group| binary(env, &group.path)).collect();
-    let mut facts = facts(env, command);
-    facts.push((atoms::command(), words.encode(env)));
-    facts.push((atoms::cgroup(), cgroup.encode(env)));
-    map(env, &facts)
-}
-
-fn facts<'a>(env: Env<'a>, command: &Command) -> Vec<(Atom, Term<'a>)> {
-    let uptime_ms = u64::try_from(command.since.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let state = command.lock();
-    let (machine, window) = (&state.machine, state.machine.window());
-    vec![
-        (atoms::id(), command.id.encode(env)),
-        (atoms::owner(), command.owner.encode(env)),
-        (atoms::os_pid(), machine.os_pid().encode(env)),
-        (atoms::uptime_ms(), uptime_ms.encode(env)),
-        (atoms::stdout_bytes(), machine.bytes(Channel::Stdout).encode(env)),
-        (atoms::stderr_bytes(), machine.bytes(Channel::Stderr).encode(env)),
-        (atoms::unacknowledged_bytes(), window.in_flight().encode(env)),
-        (atoms::window_bytes(), window.size().encode(env)),
-        (atoms::stopping(), machine.is_stopping().encode(env)),
-        (atoms::orphaned(), machine.is_orphaned().encode(env)),
-        (atoms::done(), machine.is_over().encode(env)),
-    ]
 }
 
 /// The commands of this program with these arguments that have no owner any more, and whose tree is not
@@ -249,12 +239,6 @@ fn notify_gone(env: Env<'_>, id: u64) -> bool {
 #[rustler::nif(schedule = "DirtyIo")]
 fn spawner_pid() -> Option<i32> {
     helper::pid()
-}
-
-/// How many shims wait for a command. Each takes a descriptor here and a process.
-#[rustler::nif]
-fn ready_shims() -> usize {
-    pool::count()
 }
 
 /// The cgroup hierarchies of this machine.

@@ -20,6 +20,8 @@ const READ_LINES_MAX_BYTES: usize = 16 * 1024;
 /// From how much on output is read into the binary that the owner gets. What is less is read elsewhere first and
 /// copied, so that the binary is as large as it has to be.
 const READ_INTO_BINARY_BYTES: usize = 4 * 1024;
+/// More than the kernel keeps of what is written to a terminal: 8 KiB, and 4 that were looked at.
+const TERMINAL_BYTES: usize = 64 * 1024;
 /// How often whoever takes output that flows looks again, and lets the writer run in between, before it waits for
 /// an event: that takes the reactor, another thread, and tens of microseconds in which a pipe runs empty or full.
 const LOOKS: usize = 16;
@@ -27,6 +29,8 @@ const LOOKS: usize = 16;
 /// One stream of output.
 pub(crate) struct Output {
     pub(crate) pipe: Option<OwnedFd>,
+    /// Whether it is the master of one.
+    pub(crate) is_terminal: bool,
     lines: Option<Lines>,
     /// How much the next read is likely to give.
     expected_bytes: usize,
@@ -42,8 +46,8 @@ pub(crate) enum Patience {
 }
 
 impl Output {
-    pub(crate) fn new(pipe: Option<OwnedFd>, lines: Option<Mode>) -> Self {
-        Self { pipe, lines: lines.map(Lines::new), expected_bytes: 0 }
+    pub(crate) fn new(pipe: Option<OwnedFd>, lines: Option<Mode>, is_terminal: bool) -> Self {
+        Self { pipe, is_terminal, lines: lines.map(Lines::new), expected_bytes: 0 }
     }
 
     /// Reads what there is, as much as there is room for in `scratch`. The bytes, unless they are dropped.
@@ -69,7 +73,7 @@ impl Output {
             thread::yield_now();
             read = self::read(pipe, target);
         }
-        let Read::Bytes(length) = read else { return (read, None) };
+        let Read::Bytes(length) = read else { return (self.known(read), None) };
         // What fills its room may be a part of more, but how much more only the next reads tell.
         self.expected_bytes = if length == size { length * 2 } else { length };
         match &mut chunk {
@@ -78,6 +82,14 @@ impl Output {
             _ => {}
         }
         (read, chunk)
+    }
+
+    /// Pipes have no EIO, and a terminal ends only when nobody can open it any more.
+    fn known(&self, read: Read) -> Read {
+        match read {
+            Read::HungUp if !self.is_terminal => Read::End,
+            read => read,
+        }
     }
 
     /// The lines that a chunk completes, if lines are wanted.
@@ -92,6 +104,9 @@ impl Output {
 
     /// The most that can be in its pipe, see fcntl(2).
     pub(crate) fn capacity_bytes(&self) -> usize {
+        if self.is_terminal {
+            return TERMINAL_BYTES;
+        }
         self.pipe.as_ref().map_or(0, |pipe| {
             fcntl(pipe, FcntlArg::F_GETPIPE_SZ)
                 .map_or(usize::MAX, |size| size.unsigned_abs() as usize)
@@ -113,6 +128,8 @@ fn read(pipe: &OwnedFd, buffer: &mut [u8]) -> Read {
         match nix::unistd::read(pipe, buffer) {
             Err(Errno::EINTR) => {}
             Err(Errno::EAGAIN) => return Read::Empty,
+            // Once all was read, see tty_ioctl(4) and pty(7).
+            Err(Errno::EIO) => return Read::HungUp,
             Ok(0) | Err(_) => return Read::End,
             Ok(length) => return Read::Bytes(length),
         }

@@ -248,6 +248,8 @@ impl Reactor {
             | Effect::AnswerLingering
             | Effect::KillProgram
             | Effect::Watch(_)
+            | Effect::WatchReturn(_)
+            | Effect::TypeEnd
             | Effect::CloseOutput(_)
             | Effect::CloseInput
             | Effect::CloseControl => {}
@@ -288,7 +290,7 @@ fn send_request(command: &Command, ask: Ask) -> nix::Result<()> {
     match ask {
         Ask::Sign => helper::ask_sign(spawner),
         Ask::Wake => helper::ask(spawner, &Request::Wake { shim }),
-        Ask::Kill => helper::ask(spawner, &Request::Kill { shim }),
+        Ask::Kill => helper::ask(spawner, &Request::Kill { shim, id: command.id }),
         Ask::Evict => helper::ask(spawner, &Request::Evict { shim }),
         Ask::Replace => {
             helper::kill_if_silent(spawner);

@@ -18,6 +18,8 @@ struct Registry {
     commands: HashMap<CommandId, Entry>,
     /// Which commands have a program and arguments with this hash.
     by_words: HashMap<u64, Vec<CommandId>>,
+    /// What the commands that were removed have written.
+    past_bytes: u64,
     /// Another version of the library has taken over: no command is taken any more.
     retired: bool,
 }
@@ -50,7 +52,8 @@ pub(crate) fn insert(command: &Arc<Command>) -> bool {
     true
 }
 
-pub(crate) fn remove(id: CommandId) {
+/// A command is over, after this much output.
+pub(crate) fn remove(id: CommandId, output_bytes: u64) {
     let mut registry = lock(&COMMANDS);
     let removed = registry.commands.remove(&id);
     if let Some(Entry { words_hash, .. }) = removed
@@ -61,6 +64,7 @@ pub(crate) fn remove(id: CommandId) {
             registry.by_words.remove(&words_hash);
         }
     }
+    registry.past_bytes += output_bytes;
     drop(registry);
     // Dropped here, after the lock: dropping closes descriptors.
     drop(removed);
@@ -72,6 +76,11 @@ pub(crate) fn get(id: CommandId) -> Option<Arc<Command>> {
 
 pub(crate) fn all() -> Vec<Arc<Command>> {
     lock(&COMMANDS).commands.values().map(|entry| Arc::clone(&entry.command)).collect()
+}
+
+/// How many bytes the commands that are over have written.
+pub(crate) fn past_bytes() -> u64 {
+    lock(&COMMANDS).past_bytes
 }
 
 /// The commands of this program with these arguments.

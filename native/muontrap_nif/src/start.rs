@@ -15,14 +15,13 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use rustler::{Env, Term};
 
-use crate::command::{Command, Description, Ends, Words};
+use crate::command::{Command, Description, Words};
 use crate::convert::{Redirect, Wanted};
 use crate::helper::Patience;
 use crate::identity::System;
 use crate::state::Pending;
-use crate::streams::{Near, Ready};
 use crate::watch::{self, Task};
-use crate::{dispatch, handle, reactor, registry};
+use crate::{dispatch, handle, reactor, registry, streams};
 
 /// Starts a command for the calling process. None, and nothing is under way, if that needs a patience that
 /// the caller has not, or another version of this library.
@@ -42,27 +41,10 @@ pub(crate) fn start<'a>(
         wanted.spec.identity = identify(&wanted.asked, &System)?;
     }
     let fail = |errno| Failure::new(Step::Pipe, "", errno);
-    let mut streams = Vec::with_capacity(3);
-    for (at, redirect) in wanted.stdio.iter().enumerate() {
-        let identity = &wanted.spec.identity;
-        let (ready, stream) =
-            Ready::make(redirect, at, identity, wanted.window_bytes).map_err(fail)?;
-        wanted.spec.stdio[at] = stream;
-        streams.push(ready);
-    }
+    let (ends, streams) = streams::make(&mut wanted).map_err(fail)?;
     let directory = own_directory(wanted.spec.cd.as_ref().map(|cd| &cd[..]))
         .map_err(|errno| Failure::new(Step::Chdir, ".", errno))?;
 
-    let (mut joint, mut hold) = (None, None);
-    let mut near = streams.iter_mut().map(|stream| match stream.near.take()? {
-        Near::Own(near) => Some(near),
-        Near::Joint(near, kept) => {
-            (joint, hold) = (Some(near), kept);
-            None
-        }
-    });
-    let [input, stdout, stderr] = std::array::from_fn(|_| near.next().flatten());
-    drop(near);
     let description = Description {
         id: registry::next_id(),
         key: channel::random_key().map_err(fail)?,
@@ -70,8 +52,9 @@ pub(crate) fn start<'a>(
         words: Words { program: wanted.spec.program.clone(), args: wanted.spec.args.clone() },
         cgroup: wanted.cgroup.clone(),
         setup: Setup {
-            outputs: [stdout.is_some(), stderr.is_some()],
-            input: input.is_some(),
+            outputs: ends.outputs.each_ref().map(Option::is_some),
+            input: ends.input.is_some(),
+            terminal: wanted.terminal.is_some(),
             window_bytes: wanted.window_bytes,
             announce: wanted.announce,
             grace: wanted.grace,
@@ -79,7 +62,6 @@ pub(crate) fn start<'a>(
         stop_signal: wanted.spec.stop_signal,
         lines: wanted.lines,
     };
-    let ends = Ends { outputs: [stdout, stderr], input, joint, hold };
     let command = Arc::new(Command::new(description, reference, ends));
     command.watch_all().map_err(fail)?;
     if !registry::insert(&command) {
@@ -95,7 +77,6 @@ pub(crate) fn start<'a>(
         cgroup: wanted.cgroup,
         spec: Box::new(wanted.spec),
     };
-    let streams = streams.into_iter().filter_map(|stream| stream.far).collect();
     let pending = Box::new(Pending { run, directory, streams });
     let unheard = match dispatch::to_ready(&command, pending) {
         Ok(()) => StartStep::Nudge,

@@ -14,6 +14,7 @@ use nix::sys::socket::MsgFlags;
 use rustler::env::SavedTerm;
 use rustler::{Env, LocalPid, OwnedEnv, Term};
 
+use crate::input::Input;
 use crate::output::Output;
 use crate::streams::Far;
 
@@ -29,7 +30,7 @@ pub(crate) struct State {
     pub(crate) pidfd: Option<PidFd>,
     pub(crate) stop: Stop,
     pub(crate) outputs: [Output; 2],
-    pub(crate) input: Option<OwnedFd>,
+    pub(crate) input: Option<Input>,
     /// The end of its output that another command will read, until that has started.
     pub(crate) joint: Option<OwnedFd>,
     /// Keeps that other command from reading to its end.
@@ -77,7 +78,7 @@ impl State {
             Source::Control => &self.control,
             Source::Stdout => &self.outputs[0].pipe,
             Source::Stderr => &self.outputs[1].pipe,
-            Source::Stdin => &self.input,
+            Source::Stdin => return self.input.as_ref().map(AsFd::as_fd),
         };
         descriptor.as_ref().map(AsFd::as_fd)
     }
@@ -109,12 +110,21 @@ impl State {
         control.is_some_and(|control| channel::has_unread(control.as_fd()))
     }
 
+    /// How much output was read.
+    pub(crate) fn output_bytes(&self) -> u64 {
+        Channel::BOTH.into_iter().map(|channel| self.machine.bytes(channel)).sum()
+    }
+
+    /// How many descriptors it takes in this process.
+    pub(crate) fn descriptor_count(&self) -> usize {
+        let all = [Source::Control, Source::Stdout, Source::Stderr, Source::Stdin];
+        let streams = all.into_iter().filter(|&source| self.descriptor(source).is_some()).count();
+        streams + usize::from(self.pidfd.is_some())
+    }
+
     /// How far the output has come.
     pub(crate) fn taken(&self) -> Taken {
-        Taken {
-            bytes: Channel::BOTH.into_iter().map(|channel| self.machine.bytes(channel)).sum(),
-            unread: self.outputs.iter().any(Output::has_unread),
-        }
+        Taken { bytes: self.output_bytes(), unread: self.outputs.iter().any(Output::has_unread) }
     }
 
     /// The owner's reference in another environment.

@@ -1,31 +1,87 @@
 // SPDX-FileCopyrightText: 2026 The muontrap authors
 // SPDX-License-Identifier: Apache-2.0
 
-//! The standard streams of a program: pipes of ours, or what the VM has.
+//! The standard streams of a program: pipes of ours, what the VM has, or a terminal.
 
-use std::fs;
-use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::{fs, io};
 
+use muontrap_core::pty::{self, Keyboard, Pty, Size};
 use muontrap_core::spec::{Identity, Stream};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
 use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat};
 use nix::unistd::{Gid, Uid, fchown, isatty, pipe2, ttyname};
 
-use crate::convert::Redirect;
+use crate::convert::{Redirect, Wanted};
+use crate::input::Input;
 
 /// What a pipe holds that nobody asked for anything, see pipe(7).
 const PIPE_BYTES: usize = 64 * 1024;
 
-/// A stream: our end, and what goes to the spawner.
-pub(crate) struct Ready {
-    pub(crate) near: Option<Near>,
-    pub(crate) far: Option<Far>,
+/// Our ends.
+#[derive(Default)]
+pub(crate) struct Ends {
+    pub(crate) outputs: [Option<OwnedFd>; 2],
+    pub(crate) input: Option<Input>,
+    /// What another command will read.
+    pub(crate) joint: Option<OwnedFd>,
+    /// What keeps that from reading to its end.
+    pub(crate) hold: Option<OwnedFd>,
 }
 
-pub(crate) enum Near {
+/// Makes what was asked for, and has the spec say so. The far ends go to the spawner.
+pub(crate) fn make(wanted: &mut Wanted) -> nix::Result<(Ends, Vec<Far>)> {
+    if let Some(size) = wanted.terminal {
+        return terminal(wanted, size);
+    }
+    let (mut near, mut far) = ([None, None, None], Vec::with_capacity(3));
+    let (mut joint, mut hold) = (None, None);
+    for (at, redirect) in wanted.stdio.iter().enumerate() {
+        let (ready, stream) =
+            Ready::make(redirect, at, &wanted.spec.identity, wanted.window_bytes)?;
+        wanted.spec.stdio[at] = stream;
+        match ready.near {
+            Some(Near::Own(own)) => near[at] = Some(own),
+            Some(Near::Joint(pipe, kept)) => (joint, hold) = (Some(pipe), kept),
+            None => {}
+        }
+        far.extend(ready.far);
+    }
+    let [input, stdout, stderr] = near;
+    let input = input.map(Input::Pipe);
+    Ok((Ends { outputs: [stdout, stderr], input, joint, hold }, far))
+}
+
+/// One terminal for all three. Where there is no input its end is typed at once.
+fn terminal(wanted: &mut Wanted, size: Size) -> nix::Result<(Ends, Vec<Far>)> {
+    let Pty { master, slave } = pty::open(size, wanted.spec.identity.uid)?;
+    let mut keyboard = Input::Terminal(Keyboard::new(master.try_clone().map_err(errno)?));
+    let input = match wanted.stdio[0] {
+        Redirect::Null => {
+            keyboard.end()?;
+            None
+        }
+        _ => Some(keyboard),
+    };
+    wanted.spec.terminal = true;
+    wanted.spec.stdio = [Stream::Sent, Stream::SameAsStdin, Stream::SameAsStdin];
+    let ends = Ends { outputs: [Some(master), None], input, ..Ends::default() };
+    Ok((ends, vec![Far::Terminal(slave)]))
+}
+
+fn errno(error: io::Error) -> Errno {
+    error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
+}
+
+/// A stream: our end, and what goes to the spawner.
+struct Ready {
+    near: Option<Near>,
+    far: Option<Far>,
+}
+
+enum Near {
     /// What we read or write.
     Own(OwnedFd),
     /// What another command will read, and what keeps it from reading to its end.
@@ -35,6 +91,8 @@ pub(crate) enum Near {
 pub(crate) enum Far {
     /// Of a pipe that was made for the program.
     Pipe(OwnedFd),
+    /// A terminal that was made for the program.
+    Terminal(OwnedFd),
     /// The VM's stream, opened anew.
     Reopened(OwnedFd),
     OfVm(BorrowedFd<'static>),
@@ -43,7 +101,9 @@ pub(crate) enum Far {
 impl AsFd for Far {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
-            Far::Pipe(descriptor) | Far::Reopened(descriptor) => descriptor.as_fd(),
+            Far::Pipe(descriptor) | Far::Terminal(descriptor) | Far::Reopened(descriptor) => {
+                descriptor.as_fd()
+            }
             Far::OfVm(descriptor) => descriptor.as_fd(),
         }
     }
@@ -51,7 +111,7 @@ impl AsFd for Far {
 
 impl Ready {
     /// What was redirected for the stream of this number, and what the spawner is told of it.
-    pub(crate) fn make(
+    fn make(
         redirect: &Redirect,
         at: usize,
         identity: &Identity,
@@ -102,7 +162,6 @@ fn joint(window_bytes: usize, held: bool) -> nix::Result<Ready> {
 
 /// Another descriptor of the same.
 pub(crate) fn another(descriptor: &OwnedFd) -> nix::Result<OwnedFd> {
-    let errno = |error: io::Error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw);
     descriptor.try_clone().map_err(errno)
 }
 

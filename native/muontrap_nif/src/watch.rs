@@ -149,6 +149,12 @@ pub(crate) fn again(descriptor: BorrowedFd<'_>, subject: Subject) -> nix::Result
     WATCH.get().ok_or(Errno::EBADF)?.epoll.modify(descriptor, &mut subject.event())
 }
 
+/// Asks for an event each time that something happens to a descriptor that was added, and one now if it is ready.
+pub(crate) fn every(descriptor: BorrowedFd<'_>, subject: Subject) -> nix::Result<()> {
+    let mut event = EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, subject.data());
+    WATCH.get().ok_or(Errno::EBADF)?.epoll.modify(descriptor, &mut event)
+}
+
 /// Never waits.
 pub(crate) fn hand_over(task: Task) {
     if let Some(watch) = WATCH.get() {

@@ -41,6 +41,7 @@ pub(crate) fn make(options: &Options) -> Result<Run, Complaint> {
         env,
         cd: None,
         stdio: streams(options.streams),
+        terminal: false,
         stop_signal: options.stop_signal,
         identity: identify(&options.asked, &Files)?,
         limits: Limits {

@@ -50,8 +50,8 @@ pub(crate) struct Children {
     shims: HashMap<ShimId, i32>,
     /// How many there are for each command that has any.
     cleaners: HashMap<CommandId, u32>,
-    /// When some are killed, if they are still there then.
-    kill_at: HashMap<i32, Moment>,
+    /// When some are killed, if they are still there then, and at this command if there is one.
+    kill_at: HashMap<i32, (Moment, Option<CommandId>)>,
     /// The same in order. Some of these may have been reaped since.
     deadlines: BinaryHeap<Reverse<(Moment, i32)>>,
 }
@@ -102,6 +102,24 @@ impl Children {
         self.shims.get(&shim).copied()
     }
 
+    /// The process of a shim that has not come to read a command, and will read none any more.
+    pub(crate) fn evict_idle(&self, shim: ShimId) -> Option<i32> {
+        let pid = self.shim(shim)?;
+        self.slip(pid)?.evict_idle().then_some(pid)
+    }
+
+    /// Whether a shim is still at that command. It will not come to another one then.
+    pub(crate) fn evict_from(&self, pid: i32, id: CommandId) -> bool {
+        self.slip(pid).is_some_and(|slip| slip.evict_from(id))
+    }
+
+    fn slip(&self, pid: i32) -> Option<&Slip> {
+        match self.by_pid.get(&pid) {
+            Some(Child::Shim { slip, .. }) => Some(slip),
+            _ => None,
+        }
+    }
+
     /// All shims.
     pub(crate) fn shims(&self) -> Vec<i32> {
         self.shims.values().copied().collect()
@@ -109,16 +127,14 @@ impl Children {
 
     /// How long the program of a shim has from the stop signal to `SIGKILL`.
     pub(crate) fn grace(&self, pid: i32) -> Duration {
-        match self.by_pid.get(&pid) {
-            Some(Child::Shim { slip, .. }) => slip.grace(),
-            _ => Duration::ZERO,
-        }
+        self.slip(pid).map_or(Duration::ZERO, Slip::grace)
     }
 
-    /// Sets a deadline, unless there is one.
-    pub(crate) fn kill_at(&mut self, pid: i32, moment: Moment) {
-        if self.contains(pid) && !self.kill_at.contains_key(&pid) {
-            self.kill_at.insert(pid, moment);
+    /// Sets a deadline, for one command or for all, unless there is one. That of an earlier command does not count.
+    pub(crate) fn kill_at(&mut self, pid: i32, moment: Moment, of: Option<CommandId>) {
+        let set = self.kill_at.get(&pid).is_some_and(|(_, before)| of.is_none() || *before == of);
+        if self.contains(pid) && !set {
+            self.kill_at.insert(pid, (moment, of));
             self.deadlines.push(Reverse((moment, pid)));
         }
     }
@@ -126,7 +142,7 @@ impl Children {
     /// The next deadline.
     pub(crate) fn next_deadline(&mut self) -> Option<Moment> {
         while let Some(&Reverse((moment, pid))) = self.deadlines.peek() {
-            if self.kill_at.get(&pid) == Some(&moment) {
+            if self.kill_at.get(&pid).is_some_and(|(set, _)| *set == moment) {
                 return Some(moment);
             }
             self.deadlines.pop();
@@ -134,12 +150,12 @@ impl Children {
         None
     }
 
-    /// One whose deadline has come. It has none any more.
-    pub(crate) fn take_overdue(&mut self, now: Moment) -> Option<i32> {
+    /// One whose deadline has come, and for which command. It has none any more.
+    pub(crate) fn take_overdue(&mut self, now: Moment) -> Option<(i32, Option<CommandId>)> {
         self.next_deadline().filter(|moment| *moment <= now)?;
         let Reverse((_, pid)) = self.deadlines.pop()?;
-        self.kill_at.remove(&pid);
-        Some(pid)
+        let (_, of) = self.kill_at.remove(&pid)?;
+        Some((pid, of))
     }
 }
 
@@ -180,20 +196,27 @@ mod tests {
         for pid in 1..=3 {
             children.insert(pid, shim(pid.unsigned_abs().into()));
         }
-        children.kill_at(1, at(30));
-        children.kill_at(2, at(20));
-        children.kill_at(2, at(10));
-        children.kill_at(3, at(10));
+        children.kill_at(1, at(30), None);
+        children.kill_at(2, at(20), None);
+        children.kill_at(2, at(10), None);
+        children.kill_at(3, at(10), None);
         children.remove(3);
         // Somebody else with its pid has no deadline.
         children.insert(3, shim(4));
         assert_eq!(children.next_deadline(), Some(at(20)));
         assert_eq!(children.take_overdue(at(19)), None);
-        assert_eq!(children.take_overdue(at(25)), Some(2));
+        assert_eq!(children.take_overdue(at(25)), Some((2, None)));
         assert_eq!(children.take_overdue(at(25)), None);
-        children.kill_at(2, at(40));
-        assert_eq!(children.take_overdue(at(50)), Some(1));
-        assert_eq!(children.take_overdue(at(50)), Some(2));
+        children.kill_at(2, at(40), None);
+        // That it is late with one command is no deadline for the next.
+        children.kill_at(3, at(60), Some(7));
+        children.kill_at(3, at(70), Some(7));
+        children.kill_at(3, at(70), None);
+        children.kill_at(3, at(80), Some(8));
+        assert_eq!(children.take_overdue(at(50)), Some((1, None)));
+        assert_eq!(children.take_overdue(at(50)), Some((2, None)));
+        assert_eq!(children.take_overdue(at(79)), None);
+        assert_eq!(children.take_overdue(at(80)), Some((3, Some(8))));
         assert_eq!(children.next_deadline(), None);
     }
 
@@ -203,7 +226,7 @@ mod tests {
         let mut children = Children::default();
         for pid in 1..=others {
             children.insert(pid, shim(pid.unsigned_abs().into()));
-            children.kill_at(pid, now.after(Duration::from_secs(1)));
+            children.kill_at(pid, now.after(Duration::from_secs(1)), None);
         }
         let mut best = Duration::MAX;
         for _ in 0..50 {
@@ -212,8 +235,8 @@ mod tests {
                 let (pid, id) = (i32::MAX, u64::MAX);
                 children.insert(pid, shim(id));
                 assert_eq!(children.shim(id), Some(pid));
-                children.kill_at(pid, now);
-                assert_eq!(children.take_overdue(now), Some(pid));
+                children.kill_at(pid, now, None);
+                assert_eq!(children.take_overdue(now), Some((pid, None)));
                 children.remove(pid);
                 assert!(!children.is_busy(id, id));
             }

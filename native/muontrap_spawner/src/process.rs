@@ -16,6 +16,8 @@ use nix::sys::socket::{GetSockOpt, SockType, sockopt};
 use nix::sys::stat::Mode;
 use nix::unistd::{chdir, getppid, setsid};
 
+use muontrap_core::emulator;
+
 use crate::title::Title;
 
 /// The first descriptor that is not a standard stream.
@@ -43,6 +45,8 @@ pub(crate) fn set_up() -> nix::Result<(OwnedFd, World)> {
     let oom_score_adj = lower_oom_score();
     become_unreachable()?;
     close_others();
+    // Known to all shims by then.
+    emulator::shares_memory();
     let requests = take_socket()?;
     let null = above_streams(open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())?)?;
     silence(&null)?;
@@ -73,6 +77,8 @@ pub(crate) fn set_up_alone() -> nix::Result<World> {
     let oom_score_adj = lower_oom_score();
     become_unreachable()?;
     close_others();
+    // Known to all shims by then.
+    emulator::shares_memory();
     let null = above_streams(open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())?)?;
     let child_signals = take_signals()?;
     become_subreaper()?;

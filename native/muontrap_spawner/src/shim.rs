@@ -45,14 +45,16 @@ pub(crate) fn run(
 ) -> bool {
     let control = Arc::new(control);
     panics::tell(Some(Listener::Control(Arc::clone(&control))));
-    let Some((mut run, mut descriptors)) = first.or_else(|| next(&control)) else { return true };
+    let Some((mut run, mut descriptors)) = first.or_else(|| next(slip, &control)) else {
+        return true;
+    };
     for served in 1.. {
         let last = served == SERVED_MAX || !run.is_small();
         match serve(world, slip, &control, run, descriptors, last) {
             After::Ready => {}
             After::Leave { clean } => return clean,
         }
-        match next(&control) {
+        match next(slip, &control) {
             Some(next) => (run, descriptors) = next,
             None => break,
         }
@@ -69,11 +71,14 @@ enum After {
 }
 
 /// Waits for the next command. None if none will come.
-fn next(control: &OwnedFd) -> Option<(Run, Descriptors)> {
-    loop {
+fn next(slip: &Slip, control: &OwnedFd) -> Option<(Run, Descriptors)> {
+    while slip.wait() {
         // How large a message is shows once it is there, and takes so much memory.
         let mut fds = [PollFd::new(control.as_fd(), PollFlags::POLLIN)];
         let _ = poll(&mut fds, PollTimeout::NONE);
+        if !slip.work() {
+            return None;
+        }
         match channel::receive(control.as_fd(), MsgFlags::empty()) {
             // The owner of a command whose VM is gone is gone too.
             Ok(Received::Message(Word::Run(_), _)) if channel::is_closed(control.as_fd()) => {
@@ -92,6 +97,7 @@ fn next(control: &OwnedFd) -> Option<(Run, Descriptors)> {
             _ => return None,
         }
     }
+    None
 }
 
 /// Serves one command, from its start to the proof that nothing of it is left.
@@ -126,7 +132,7 @@ fn serve(
         }
     };
     process::entitle(world, c"muontrap-shim", Some(pid));
-    let terms = Terms { id, grace, linger, stop_signal: spec.stop_signal };
+    let terms = Terms { id, grace, linger, stop_signal: spec.stop_signal, terminal: spec.terminal };
     let mut supervision = Supervision::new(world, terms, Arc::clone(control), pid, &created);
     if announce || !supervision.ends_within(ANNOUNCE_DELAY) {
         supervision.announce();

@@ -112,8 +112,8 @@ impl Spawner {
                 self.reap();
             }
             self.kill_orphans();
-            while let Some(pid) = self.children.take_overdue(self.clock.now()) {
-                self.kill_late(pid);
+            while let Some((pid, of)) = self.children.take_overdue(self.clock.now()) {
+                self.kill_late(pid, of);
             }
             self.settle();
             if ready.request {
@@ -150,13 +150,13 @@ impl Spawner {
                 self.start(run, descriptors);
             }
             Ok(Received::Message(Request::Wake { shim }, _)) => _ = self.wake(shim),
-            Ok(Received::Message(Request::Kill { shim }, _)) => {
+            Ok(Received::Message(Request::Kill { shim, id }, _)) => {
                 if let Some(pid) = self.wake(shim) {
-                    self.children.kill_at(pid, self.clock.now().after(WAKE_MARGIN));
+                    self.children.kill_at(pid, self.clock.now().after(WAKE_MARGIN), Some(id));
                 }
             }
             Ok(Received::Message(Request::Evict { shim }, _)) => {
-                if let Some(pid) = self.children.shim(shim) {
+                if let Some(pid) = self.children.evict_idle(shim) {
                     signal(pid, libc::SIGKILL);
                 }
             }
@@ -232,7 +232,7 @@ impl Spawner {
         panics::tell(None);
         for pid in self.children.shims() {
             signal(pid, libc::SIGCONT);
-            self.children.kill_at(pid, self.late_at(pid, self.clock.now()));
+            self.children.kill_at(pid, self.late_at(pid, self.clock.now()), None);
         }
     }
 
@@ -241,10 +241,14 @@ impl Spawner {
         since.after(self.children.grace(pid).saturating_add(SHIM_MARGIN))
     }
 
-    /// A shim is late, unless it has taken up its last command in between.
-    fn kill_late(&mut self, pid: i32) {
-        match self.vm_gone_since.map(|since| self.late_at(pid, since)) {
-            Some(late_at) if late_at > self.clock.now() => self.children.kill_at(pid, late_at),
+    /// A shim is late with its command, unless that is over by now; or, once the VM is gone, with its last one, unless
+    /// it has taken that up in between.
+    fn kill_late(&mut self, pid: i32, of: Option<CommandId>) {
+        match (self.vm_gone_since.map(|since| self.late_at(pid, since)), of) {
+            (Some(late_at), _) if late_at > self.clock.now() => {
+                self.children.kill_at(pid, late_at, None);
+            }
+            (None, Some(id)) if !self.children.evict_from(pid, id) => {}
             _ => signal(pid, libc::SIGKILL),
         }
     }

@@ -37,6 +37,8 @@ pub(crate) struct Terms {
     pub(crate) grace: Duration,
     pub(crate) linger: Linger,
     pub(crate) stop_signal: i32,
+    /// Whether the program has a terminal, which hangs up before it is killed.
+    pub(crate) terminal: bool,
 }
 
 pub(crate) struct Supervision<'a> {
@@ -55,6 +57,8 @@ pub(crate) struct Supervision<'a> {
     rest: Option<Rest>,
     /// When the grace is over, once the program was asked to stop.
     kill_at: Option<Moment>,
+    /// When its terminal hangs up on it: a shell, which ignores SIGTERM, leaves then.
+    hang_up_at: Option<Moment>,
 }
 
 impl<'a> Supervision<'a> {
@@ -77,6 +81,7 @@ impl<'a> Supervision<'a> {
             usage: Usage::default(),
             rest: None,
             kill_at: None,
+            hang_up_at: None,
         }
     }
 
@@ -105,10 +110,14 @@ impl<'a> Supervision<'a> {
 
     fn next(&mut self) -> Next {
         let now = self.clock.now();
-        let until = self.clock.wait_until(self.kill_at);
         if self.kill_at.is_some_and(|at| at <= now) {
             return Next::Kill;
         }
+        if self.hang_up_at.is_some_and(|at| at <= now) {
+            self.hang_up_at = None;
+            self.ask_to_stop(libc::SIGHUP);
+        }
+        let until = self.clock.wait_until(self.kill_at.into_iter().chain(self.hang_up_at).min());
         if self.status.is_none() {
             return Next::Wait(until);
         }
@@ -258,19 +267,30 @@ impl<'a> Supervision<'a> {
 
     /// Asks the program to stop, unless it was told. A second order can only shorten the grace.
     fn stop(&mut self, grace: Duration, told: bool) {
-        let kill_at = self.clock.now().after(grace);
+        let now = self.clock.now();
+        let kill_at = now.after(grace);
+        // Once only, as with the stop signal: many take a second signal for impatience.
+        let hangs_up = self.terms.terminal && self.terms.stop_signal != libc::SIGHUP;
+        let hang_up_at = hangs_up.then(|| now.after(grace / 2));
         if let Some(before) = self.kill_at {
             self.kill_at = Some(before.min(kill_at));
+            // It may be over already.
+            self.hang_up_at = self.hang_up_at.min(hang_up_at);
             return;
         }
         self.kill_at = Some(kill_at);
+        self.hang_up_at = hang_up_at;
         if told {
             // If it has ended then because it was asked to, not by itself.
             self.rest = None;
             return;
         }
+        self.ask_to_stop(self.terms.stop_signal);
+    }
+
+    fn ask_to_stop(&self, number: i32) {
         // A stopped process would not see the signal before the grace is over.
-        for number in [self.terms.stop_signal, libc::SIGCONT] {
+        for number in [number, libc::SIGCONT] {
             self.signal(number);
             if self.rest.as_ref().is_some_and(Rest::is_wanted) {
                 tree::signal(number, |_| false);

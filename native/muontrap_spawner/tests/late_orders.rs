@@ -1,7 +1,8 @@
 // SPDX-FileCopyrightText: 2026 The muontrap authors
 // SPDX-License-Identifier: Apache-2.0
 
-//! A shim serves one command after another, and an order that comes too late for one never reaches the next.
+//! A shim serves one command after another, and an order that comes too late for one never reaches the next. Nor is
+//! a shim killed for a command that it was slow to read, if it has read it by then.
 
 #![allow(clippy::expect_used)]
 
@@ -13,6 +14,7 @@ use std::process::{Child, Command, Stdio};
 use muontrap_core::channel::{self, Received};
 use muontrap_core::protocol::{Event, Linger, Order, Outcome, Reply, Request, Run, Status, Word};
 use muontrap_core::spec::{Cgroup, Identity, Limits, Spec, Stream, Strings};
+use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::socket::MsgFlags;
 
 const KEY: channel::Key = 7;
@@ -29,6 +31,7 @@ fn run(id: u64, script: &str) -> Run {
         env: Strings::default(),
         cd: None,
         stdio: [Stream::Null; 3],
+        terminal: false,
         stop_signal: libc::SIGTERM,
         identity: Identity::default(),
         limits: Limits::default(),
@@ -70,22 +73,59 @@ fn ends(control: &OwnedFd, expected: Status) {
     }
 }
 
+/// A shim that has served a command, number 1, and is ready: its control socket.
+fn ready_shim(requests: &OwnedFd, directory: &File) -> OwnedFd {
+    let (control, far) = channel::pair().expect("pair");
+    let first = Request::Start(run(1, "exit 3"));
+    channel::send(requests.as_fd(), &first, &[far.as_fd(), directory.as_fd()], WAIT).expect("send");
+    drop(far);
+    ends(&control, Status::Exited(3));
+    control
+}
+
+#[test]
+fn a_shim_is_evicted_only_if_it_has_not_read_its_command() {
+    let (mut child, requests) = spawner();
+    let directory = File::open("/").expect("a directory");
+    let control = ready_shim(&requests, &directory);
+    let evict =
+        || channel::send(requests.as_fd(), &Request::Evict { shim: 1 }, &[], WAIT).expect("send");
+
+    // The spawner comes to it when the program runs already.
+    let second = Word::Run(run(2, "sleep 0.5; exit 5"));
+    channel::send(control.as_fd(), &second, &[directory.as_fd()], WAIT).expect("send");
+    assert!(matches!(hear(&control), Event::Started { .. }));
+    evict();
+    match hear(&control) {
+        Event::Ended { outcome: Outcome { status, .. }, ready: true } => {
+            assert_eq!(status, Status::Exited(5))
+        }
+        other => panic!("{other:?}"),
+    }
+
+    // It says the last word of a command before it can be evicted, and waits for the next after that. So it has to
+    // be asked again until it is gone.
+    let mut gone = [PollFd::new(control.as_fd(), PollFlags::POLLIN)];
+    while poll(&mut gone, 10u8).expect("poll") == 0 {
+        evict();
+    }
+    assert!(matches!(channel::receive::<Event>(control.as_fd(), WAIT), Ok(Received::End)));
+
+    drop((control, requests));
+    assert!(child.wait().expect("wait").success());
+}
+
 #[test]
 fn an_order_for_one_command_never_reaches_the_next() {
     let (mut child, requests) = spawner();
     let directory = File::open("/").expect("a directory");
-    let (control, far) = channel::pair().expect("pair");
+    let control = ready_shim(&requests, &directory);
     let send = |word: Word| {
         let descriptors = [directory.as_fd()];
         let descriptors = if matches!(word, Word::Run(_)) { &descriptors[..] } else { &[] };
         channel::send(control.as_fd(), &word, descriptors, WAIT).expect("send");
     };
     let stop = |id| Word::Order(id, Order::Stop { grace_ms: 60_000, told: false });
-
-    let first = Request::Start(run(1, "exit 3"));
-    channel::send(requests.as_fd(), &first, &[far.as_fd(), directory.as_fd()], WAIT).expect("send");
-    drop(far);
-    ends(&control, Status::Exited(3));
 
     // Between the two, and while the next one runs.
     send(stop(1));

@@ -24,6 +24,11 @@ defmodule MuonTrap.Cgroup.HintTest do
              "sudo mkdir -p /cg/mycgroup && sudo chown -R $(whoami) /cg/mycgroup"
   end
 
+  test "CPUs and memory nodes that the machine does not have" do
+    assert hint(:cgroup_write, "cpuset_cpus: /cg/a/cpuset.cpus", :erange) =~ "no such CPU"
+    assert hint(:cgroup_write, "cpu_weight: /cg/a/cpu.weight", :erange) == nil
+  end
+
   test "a group of its own for a VM that is in the root" do
     assert hint(:cgroup_create, "/cg/muontrap-1-2-3-4", :eacces) =~ "Delegate=yes"
   end

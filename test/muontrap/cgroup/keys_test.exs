@@ -35,7 +35,7 @@ defmodule MuonTrap.Cgroup.KeysTest do
     cpu_idle: 1,
     memory_min: :max,
     memory_max: -1,
-    memory_max: "500M",
+    memory_max: "500 MB",
     memory_max: 1.0e9,
     memory_oom_group: "1",
     pids_max: nil,
@@ -51,29 +51,36 @@ defmodule MuonTrap.Cgroup.KeysTest do
     assert Enum.sort(Map.keys(@good)) == Enum.sort(Keys.all())
 
     for {key, values} <- @good, value <- values do
-      assert Keys.validate!(%{key => value}) == :ok
+      assert Keys.cast(%{key => value}) == {:ok, %{key => value}}
     end
 
     for key <- Keys.all(), do: assert(Keys.docs() =~ "| `#{key}` |")
   end
 
-  test "other values raise and are named" do
-    for {key, value} <- @bad do
-      error = assert_raise ArgumentError, fn -> Keys.validate!(%{key => value}) end
-
-      assert error.message =~
-               ~r/^invalid value for cgroup key #{inspect(key)}, expected .+, got: /
-
-      assert String.ends_with?(error.message, inspect(value))
+  test "bytes may have a unit" do
+    for {text, bytes} <- [{"500M", 524_288_000}, {"64k", 65_536}, {"4096", 4096}] do
+      assert Keys.cast(%{memory_max: text, memory_min: text}) ==
+               {:ok, %{memory_max: bytes, memory_min: bytes}}
     end
   end
 
-  test "an unknown key raises with those that exist" do
-    assert_raise ArgumentError,
-                 ~r/^unknown cgroup config field, .*:pids_max.*, got: :cgroup_path$/,
-                 fn ->
-                   Keys.validate!(%{cgroup_path: "x"})
-                 end
+  test "other values are named, with what is expected" do
+    for {key, value} <- @bad do
+      assert Keys.cast(%{key => value}) == {:error, {key, value}}
+
+      assert Keys.expected(key, value) =~
+               ~r/^invalid value for cgroup key #{inspect(key)}, expected .+/
+    end
+  end
+
+  test "an unknown key is named, with the one that was meant or those that exist" do
+    assert Keys.cast(%{cgroup_path: "x"}) == {:error, {:cgroup_path, "x"}}
+
+    assert Keys.expected(:cgroup_path, "x") =~
+             ~r/^unknown cgroup config field, expected .*:pids_max/
+
+    assert Keys.expected(:pid_max, 1) ==
+             "unknown cgroup config field, did you mean :pids_max?"
   end
 
   test "every file leads back to its key" do

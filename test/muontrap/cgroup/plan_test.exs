@@ -231,7 +231,7 @@ defmodule MuonTrap.Cgroup.PlanTest do
 
       assert %{step: :cgroup_write, reason: :no_counterpart} = error
       assert error.subject == Atom.to_string(key)
-      assert error.hint =~ "memory controller of cgroup v1"
+      assert error.hint =~ "needs cgroup v2: boot with"
     end
 
     assert {:error, %Error{subject: "memory.swappiness", reason: :no_counterpart}} =

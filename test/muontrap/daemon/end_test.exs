@@ -27,16 +27,21 @@ defmodule MuonTrap.Daemon.EndTest do
     test "is logged with its status, a signal by name, and the metadata of the Daemon" do
       success = "info muontrap_args=-c exit 0 sh: Process exited successfully\n"
       assert log_of(["-c", "exit 0"]) == success
-      failure = "error muontrap_args=-c exit 3 sh: Process exited with status 3\n"
+
+      failure =
+        ~r/^error muontrap_args=-c exit 3 sh: Process exited with status 3, pid \d+, after \d+ ms$/m
+
       assert log_of(["-c", "exit 3"]) =~ failure
-      killed = "sh: Process exited with status 137 (SIGKILL)\n"
+      killed = ~r/^.*sh: Process exited with status 137 \(SIGKILL\), pid \d+, after \d+ ms$/m
       assert log_of(["-c", "kill -KILL $$"]) =~ killed
-      assert log_of(["-c", "kill -34 $$"]) =~ "status 162 (signal 34)\n"
+      assert log_of(["-c", "kill -34 $$"]) =~ "status 162 (signal 34), pid"
     end
 
     test "is logged for those who have a logger_fun, too" do
       log = log_of(["-c", "exit 3"], logger_fun: to_self(), logger_metadata: [colour: :red])
-      assert log =~ "error muontrap_args=-c exit 3 colour=red sh: Process exited with status 3\n"
+
+      assert log =~
+               "error muontrap_args=-c exit 3 colour=red sh: Process exited with status 3, pid"
     end
 
     test "says when the kernel has killed it for its memory" do
@@ -44,7 +49,7 @@ defmodule MuonTrap.Daemon.EndTest do
         opts = [cgroup_base: Cgroups.base(), cgroup: %{memory_max: 4_194_304, memory_swap_max: 0}]
         opts = if swap?(), do: opts, else: put_in(opts[:cgroup], %{memory_max: 4_194_304})
         log = log_of(["-c", "head -c 100000000 /dev/zero | tail; kill -KILL $$"], opts)
-        assert log =~ "status 137 (SIGKILL, out of memory)\n"
+        assert log =~ "status 137 (SIGKILL, out of memory), pid"
       end
     end
 

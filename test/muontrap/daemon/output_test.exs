@@ -198,7 +198,7 @@ defmodule MuonTrap.Daemon.OutputTest do
           end)
 
         assert lines() == ["1", "2", "3"]
-        assert log =~ ~s(output of "seq" is not logged)
+        assert log =~ ~s(a line of "seq" is lost because its logger failed)
       end
     end
 

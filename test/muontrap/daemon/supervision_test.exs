@@ -20,6 +20,22 @@ defmodule MuonTrap.Daemon.SupervisionTest do
                Daemon.child_spec(["true", [], [delay_to_sigkill: 60_000]])
     end
 
+    test "says which shape of a child is wanted, and shows no argument" do
+      for {child, got} <- [
+            {["sleep", ["10"], log_output: :info], ~S(["sleep", [...], log_output: ...])},
+            {["sleep", "secret"], ~S(["sleep", a string])},
+            {["sleep"], ~S(["sleep"])},
+            {[:sleep, 10], "[...]"},
+            {["sleep" | "secret"], "[...]"},
+            {"sleep 10", "a string"},
+            {{"sleep", []}, "..."}
+          ] do
+        %{message: message} = assert_raise ArgumentError, fn -> Daemon.child_spec(child) end
+        assert message =~ "[command, args] or [command, args, opts]"
+        assert String.ends_with?(message, ", got: " <> got)
+      end
+    end
+
     test "the program is gone when terminate_child returns, with all that it started" do
       script = "trap '' TERM; setsid sleep 1000 & sleep 1000 & echo $!; wait; wait"
 

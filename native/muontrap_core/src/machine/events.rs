@@ -106,6 +106,11 @@ pub enum Effect {
     KillProgram,
     /// One event is wanted, once.
     Watch(Source),
+    /// Nobody has the terminal open: an event is wanted for each that does something with it from here on. The first
+    /// may come at once.
+    WatchReturn(Source),
+    /// The end of the input is to be typed: see [`Machine::end_input`](super::Machine::end_input).
+    TypeEnd,
     /// [`Event::Due`] is wanted after the deadline's time.
     Set(Deadline),
     /// A pipe is not needed any more.

@@ -24,13 +24,15 @@ pub(super) struct Output {
     pub(super) bytes: u64,
     /// How much is still read once the tree is gone: what could not be killed may write for ever.
     left: Option<usize>,
+    /// It is a terminal that nobody has open, and it is watched for somebody who has it open again.
+    hung_up: bool,
 }
 
 impl Output {
     /// As it is at the start: watched, if it is there.
     pub(super) fn new(there: bool) -> Self {
         let pipe = if there { Pipe::Awaited } else { Pipe::Closed };
-        Self { pipe, bytes: 0, left: None }
+        Self { pipe, bytes: 0, left: None, hung_up: false }
     }
 }
 
@@ -56,6 +58,8 @@ pub enum Read {
     Empty,
     /// Nothing any more.
     End,
+    /// Nothing any more, unless somebody opens the terminal again whose session has it. The kernel says EIO then.
+    HungUp,
 }
 
 impl Machine {
@@ -122,10 +126,17 @@ impl Machine {
             }
             Read::Empty if !over => {
                 output.pipe = Pipe::Awaited;
+                output.hung_up = false;
                 Some(Effect::Watch(channel.source()))
             }
+            // Only once: the kernel calls it ready as long as it is so.
+            Read::HungUp if !over => {
+                output.pipe = Pipe::Awaited;
+                let known = std::mem::replace(&mut output.hung_up, true);
+                (!known).then_some(Effect::WatchReturn(channel.source()))
+            }
             // Once the tree is gone nothing more can come, even if a stranger holds the far end.
-            Read::Empty | Read::End => {
+            Read::Empty | Read::End | Read::HungUp => {
                 output.pipe = Pipe::Closed;
                 Some(Effect::CloseOutput(channel))
             }
@@ -150,7 +161,7 @@ impl Machine {
             return Vec::new();
         }
         self.input = Pipe::Idle;
-        vec![Effect::TellRoom]
+        vec![if self.ending { Effect::TypeEnd } else { Effect::TellRoom }]
     }
 
     /// The owner has handled output, and waits for messages.
@@ -164,9 +175,10 @@ impl Machine {
         }
         let mut effects = Vec::new();
         for channel in Channel::BOTH {
-            let pipe = &mut self.outputs[channel as usize].pipe;
-            if *pipe == Pipe::Idle {
-                *pipe = Pipe::Awaited;
+            let output = &mut self.outputs[channel as usize];
+            if output.pipe == Pipe::Idle {
+                output.pipe = Pipe::Awaited;
+                output.hung_up = false;
                 effects.push(Effect::Watch(channel.source()));
             }
         }
@@ -182,20 +194,32 @@ impl Machine {
 
     /// Whether the owner may write.
     pub fn has_input(&self) -> bool {
-        self.input != Pipe::Closed
+        self.input != Pipe::Closed && !self.ending
     }
 
     /// The owner waits for room for input.
     pub fn await_room(&mut self) -> Option<Effect> {
-        self.has_input().then(|| {
+        (self.input != Pipe::Closed).then(|| {
             self.input = Pipe::Awaited;
             Effect::Watch(Source::Stdin)
         })
     }
 
+    /// The owner has no more input. Closing a terminal would hang up on the program, so the end is typed there. When
+    /// that is done the input is to be closed; if there is no room, to be awaited.
+    pub fn end_input(&mut self) -> Option<Effect> {
+        if !self.terminal {
+            return self.close_input();
+        }
+        self.has_input().then(|| {
+            self.ending = true;
+            Effect::TypeEnd
+        })
+    }
+
     /// No more input comes, or nobody reads it.
     pub fn close_input(&mut self) -> Option<Effect> {
-        let open = self.has_input();
+        let open = self.input != Pipe::Closed;
         self.input = Pipe::Closed;
         open.then_some(Effect::CloseInput)
     }

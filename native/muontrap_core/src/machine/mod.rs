@@ -52,6 +52,8 @@ pub struct Setup {
     pub outputs: [bool; 2],
     /// Whether there is input.
     pub input: bool,
+    /// Whether that is typed on a terminal, which is the output as well.
+    pub terminal: bool,
     /// How much output may be on its way to the owner.
     pub window_bytes: usize,
     /// Whether the owner wants to hear of the start: then it hears of nothing else before.
@@ -79,6 +81,9 @@ pub struct Machine {
     panic: Option<String>,
     outputs: [Output; 2],
     input: Pipe,
+    terminal: bool,
+    /// The end of the input is still to be typed.
+    ending: bool,
     window: Window,
 }
 
@@ -97,8 +102,15 @@ impl Machine {
             panic: None,
             outputs: setup.outputs.map(Output::new),
             input: if setup.input { Pipe::Idle } else { Pipe::Closed },
+            terminal: setup.terminal,
+            ending: false,
             window: Window::new(setup.window_bytes),
         }
+    }
+
+    /// How long the program has after an order to stop, unless that says otherwise.
+    pub fn grace(&self) -> Duration {
+        self.grace
     }
 
     /// Something happened.
@@ -129,10 +141,7 @@ impl Machine {
             Event::Failed(failure) | Event::Refused(failure) => {
                 self.conclude(Terminal::Failed(failure))
             }
-            // An order to stop it would be lost with the shim that had not read that either.
-            Event::Unread if self.phase == Phase::Starting && self.stopping.is_none() => {
-                vec![Effect::StartAgain, Effect::Set(Deadline::Start(StartStep::Wake))]
-            }
+            Event::Unread if self.phase == Phase::Starting => self.start_again(),
             Event::ShimDied | Event::Unread => self.settle(),
             Event::Settled(survivors) if self.phase == Phase::Settling => {
                 let terminal = Terminal::died(self.panic.take(), survivors);
@@ -165,6 +174,13 @@ impl Machine {
         effects
     }
 
+    fn start_again(&self) -> Vec<Effect> {
+        let mut effects = vec![Effect::StartAgain, Effect::Set(Deadline::Start(StartStep::Wake))];
+        // The shim had not read the order either.
+        effects.extend(self.stopping.map(order_to_stop));
+        effects
+    }
+
     fn end_with_owner(&mut self) -> Vec<Effect> {
         if self.owner_gone {
             return Vec::new();
@@ -188,8 +204,7 @@ impl Machine {
         if self.phase == Phase::Settling {
             return Vec::new();
         }
-        let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
-        let mut effects = vec![Effect::Order(Order::Stop { grace_ms, told: false })];
+        let mut effects = vec![order_to_stop(grace)];
         if shorter {
             effects.push(Effect::Set(Deadline::Stop(StopStep::Wake, grace)));
         }
@@ -315,4 +330,9 @@ impl Machine {
     pub fn window(&self) -> Window {
         self.window
     }
+}
+
+fn order_to_stop(grace: Duration) -> Effect {
+    let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
+    Effect::Order(Order::Stop { grace_ms, told: false })
 }

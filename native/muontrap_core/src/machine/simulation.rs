@@ -4,6 +4,8 @@
 //! Whole lives of commands, with everything that may happen at any time happening at any time: all output
 //! arrives, in order, then one terminal event, and nobody ever waits for something that does not come.
 
+mod outside;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -36,6 +38,11 @@ struct World {
     random: Random,
     machine: Machine,
     announce: bool,
+    /// Whether the streams are a terminal, whether anybody has that open, and whether each event of it is wanted:
+    /// then whether there was one.
+    terminal: bool,
+    open: bool,
+    every: Option<bool>,
     /// What the program has still to write, and what is in the pipes.
     unwritten: [usize; 2],
     pipes: [usize; 2],
@@ -66,21 +73,35 @@ impl World {
     fn new(seed: u64) -> Self {
         let mut random = Random(seed);
         let announce = random.below(2) == 0;
-        let unwritten = [random.below(100), random.below(40)];
+        let terminal = random.below(2) == 0;
+        let unwritten = [random.below(100), if terminal { 0 } else { random.below(40) }];
         let window_bytes = 1 + random.below(24);
         let input = random.below(2) == 0;
-        let setup =
-            Setup { outputs: [true, true], input, window_bytes, announce, grace: Duration::ZERO };
+        let setup = Setup {
+            outputs: [true, !terminal],
+            input,
+            terminal,
+            window_bytes,
+            announce,
+            grace: Duration::ZERO,
+        };
         Self {
             machine: Machine::new(setup),
             announce,
+            terminal,
+            open: true,
+            every: None,
             unwritten,
             pipes: [0, 0],
             unread: random.below(60),
             input: 0,
             unsent: if input { random.below(60) } else { 0 },
             input_open: input,
-            watched: vec![Source::Stdout, Source::Stderr],
+            watched: if terminal {
+                vec![Source::Stdout]
+            } else {
+                vec![Source::Stdout, Source::Stderr]
+            },
             tasks: VecDeque::new(),
             said: VecDeque::new(),
             started: false,
@@ -101,6 +122,21 @@ impl World {
                 Effect::Watch(source) => {
                     assert!(!self.watched.contains(&source) || source == Source::Stdin);
                     self.watched.push(source);
+                    if source == Source::Stdout {
+                        self.every = None;
+                    }
+                }
+                Effect::WatchReturn(_) => {
+                    assert_eq!(self.every, None, "watched already");
+                    self.every = Some(true);
+                }
+                Effect::TypeEnd => {
+                    let effect = if self.input < PIPE_BYTES || self.ended {
+                        self.machine.close_input()
+                    } else {
+                        self.machine.await_room()
+                    };
+                    self.carry_out(effect);
                 }
                 Effect::TellStarted(_) => self.mailbox.push_back(Message::Started),
                 Effect::TellRoom => self.mailbox.push_back(Message::Room),
@@ -120,6 +156,7 @@ impl World {
                     let length = room.min(*pipe);
                     *pipe -= length;
                     let read = match length {
+                        0 if self.terminal && (self.ended || !self.open) => Read::HungUp,
                         0 if self.ended => Read::End,
                         0 => Read::Empty,
                         _ => Read::Bytes(length),
@@ -137,92 +174,6 @@ impl World {
         }
     }
 
-    /// The reactor does one thing. False if there is none.
-    fn reactor(&mut self) -> bool {
-        let ready: Vec<Source> = self
-            .watched
-            .iter()
-            .copied()
-            .filter(|source| match source {
-                Source::Stdout => self.pipes[0] > 0 || self.ended,
-                Source::Stderr => self.pipes[1] > 0 || self.ended,
-                _ => self.input_open && (self.input < PIPE_BYTES || self.ended),
-            })
-            .collect();
-        let choices = ready.len() + usize::from(!self.tasks.is_empty()) + self.said.len().min(1);
-        if choices == 0 {
-            return false;
-        }
-        let choice = self.random.below(choices);
-        if let Some(&source) = ready.get(choice) {
-            self.watched.retain(|&watched| watched != source);
-            let event = match source {
-                Source::Stdout => Event::Readable(Channel::Stdout),
-                Source::Stderr => Event::Readable(Channel::Stderr),
-                _ => Event::Writable,
-            };
-            let effects = self.machine.hear(event);
-            self.carry_out(effects);
-        } else if choice == ready.len() && self.tasks.pop_front().is_some() {
-            let mut reads = 0;
-            while let Some(message) = self.take(Machine::next_message) {
-                self.mailbox.push_back(message.clone());
-                reads += 1;
-                if message == Message::Last {
-                    break;
-                }
-                if reads == 2 {
-                    let later = self.machine.deliver_later();
-                    self.carry_out(later);
-                    break;
-                }
-            }
-        } else if let Some(event) = self.said.pop_front() {
-            let effects = self.machine.hear(event);
-            self.carry_out(effects);
-        }
-        true
-    }
-
-    fn program(&mut self) -> bool {
-        if !self.started {
-            self.started = true;
-            self.said.push_back(Event::Started(7));
-            return true;
-        }
-        let at = self.random.below(2);
-        for at in [at, 1 - at] {
-            let length = self.unwritten[at].min(PIPE_BYTES - self.pipes[at]);
-            if length > 0 {
-                let length = 1 + self.random.below(length);
-                self.unwritten[at] -= length;
-                self.pipes[at] += length;
-                return true;
-            }
-        }
-        if self.unread > 0 && self.input > 0 {
-            let length = 1 + self.random.below(self.input.min(self.unread));
-            self.input -= length;
-            self.unread -= length;
-            return true;
-        }
-        let done = self.unwritten == [0, 0] && (self.unread == 0 || !self.input_open);
-        if done && !self.ended {
-            self.ended = true;
-            let outcome = Outcome {
-                pid: 7,
-                status: Status::Exited(0),
-                usage: Usage::default(),
-                oom_killed: false,
-                survivors: Vec::new(),
-                leftovers: Vec::new(),
-            };
-            self.said.push_back(Event::Ended(outcome));
-            return true;
-        }
-        false
-    }
-
     fn write(&mut self) {
         while self.input_open && self.unsent > 0 {
             if self.ended {
@@ -238,7 +189,7 @@ impl World {
             self.input += length;
             self.unsent -= length;
         }
-        let effect = self.machine.close_input();
+        let effect = self.machine.end_input();
         self.carry_out(effect);
     }
 

@@ -27,7 +27,8 @@ fn failure() -> Failure {
 
 fn machine(announce: bool) -> Machine {
     let outputs = [true, true];
-    Machine::new(Setup { outputs, input: true, window_bytes: 10, announce, grace: GRACE })
+    let terminal = false;
+    Machine::new(Setup { outputs, input: true, terminal, window_bytes: 10, announce, grace: GRACE })
 }
 
 /// A machine after these events, whatever they wanted done.
@@ -106,7 +107,7 @@ fn starts() {
         (Event::Refused(failure()), end(), failed()),
         (Event::Ended(outcome()), end(), Phase::Over(Terminal::Ended(outcome()))),
         (Event::ShimDied, settle(), Phase::Settling),
-        (Event::Unread, again, Phase::Starting),
+        (Event::Unread, again.clone(), Phase::Starting),
         (start(StartStep::Nudge), nudge, Phase::Starting),
         (start(StartStep::Evict), evict, Phase::Starting),
         (Event::Lingering, vec![Effect::AnswerLingering], Phase::Lingering),
@@ -114,10 +115,11 @@ fn starts() {
         (start(StartStep::Replace), vec![Effect::Ask(Ask::Replace)], Phase::Starting),
     ];
     check(&[], rows);
-    // Told to stop meanwhile, it is not started again; nor once it has been heard of.
-    let gone = vec![(Event::Unread, settle(), Phase::Settling)];
-    check(&[Event::Stop(GRACE)], gone.clone());
-    check(&[Event::Started(7)], gone);
+    // Told to stop meanwhile, it is told so again.
+    let stopped = [again, vec![order_to_stop(GRACE)]].concat();
+    check(&[Event::Stop(GRACE)], vec![(Event::Unread, stopped, Phase::Starting)]);
+    // Not once it has been heard of.
+    check(&[Event::Started(7)], vec![(Event::Unread, settle(), Phase::Settling)]);
 }
 
 #[test]
@@ -288,4 +290,47 @@ fn drops_what_is_written_without_an_owner_at_leisure() {
     assert_eq!(machine.deliver_later(), Some(drain));
     machine.hear(Event::Ended(outcome()));
     assert_eq!(machine.deliver_later(), Some(Effect::Deliver));
+}
+
+#[test]
+fn types_the_end_of_input_on_a_terminal_once_there_is_room() {
+    let setup = Setup {
+        outputs: [true, false],
+        input: true,
+        terminal: true,
+        window_bytes: 10,
+        announce: false,
+        grace: GRACE,
+    };
+    let mut machine = Machine::new(setup);
+    assert_eq!(machine.end_input(), Some(Effect::TypeEnd));
+    assert!(!machine.has_input());
+    assert_eq!(machine.end_input(), None);
+    assert_eq!(machine.await_room(), Some(Effect::Watch(Source::Stdin)));
+    assert_eq!(machine.hear(Event::Writable), vec![Effect::TypeEnd]);
+    assert_eq!(machine.close_input(), Some(Effect::CloseInput));
+    assert_eq!(machine.end_input(), None);
+}
+
+#[test]
+fn keeps_a_terminal_that_nobody_has_open_until_the_tree_is_gone() {
+    let watch_return = Some(Effect::WatchReturn(Source::Stdout));
+    let mut machine = after(false, &[Event::Started(7), Event::Readable(Channel::Stdout)]);
+    assert_eq!(machine.read(Channel::Stdout, Read::HungUp), watch_return);
+    // The event that comes at once does not lead to another.
+    machine.hear(Event::Readable(Channel::Stdout));
+    assert_eq!(machine.next(64), Next::Read(Channel::Stdout, 10));
+    assert_eq!(machine.read(Channel::Stdout, Read::HungUp), None);
+    // Somebody has come back, and left again.
+    machine.hear(Event::Readable(Channel::Stdout));
+    assert_eq!(machine.read(Channel::Stdout, Read::Bytes(3)), None);
+    assert_eq!(machine.read(Channel::Stdout, Read::HungUp), None);
+    machine.hear(Event::Readable(Channel::Stdout));
+    let watch = Some(Effect::Watch(Source::Stdout));
+    assert_eq!(machine.read(Channel::Stdout, Read::Empty), watch);
+    machine.hear(Event::Readable(Channel::Stdout));
+    assert_eq!(machine.read(Channel::Stdout, Read::HungUp), watch_return);
+    machine.hear(Event::Ended(outcome()));
+    let close = Some(Effect::CloseOutput(Channel::Stdout));
+    assert_eq!(machine.read(Channel::Stdout, Read::HungUp), close);
 }

@@ -1,0 +1,384 @@
+# SPDX-FileCopyrightText: 2026 The muontrap authors
+# SPDX-License-Identifier: Apache-2.0
+
+defmodule MuonTrap.Session.Server do
+  @moduledoc false
+  # The process of a session: owner of its command, for the process that the session belongs to.
+  #
+  # The native part ends the tree when this process ends; this one ends it when its owner does, whom it watches before
+  # anything is started. So there is no moment at which either death leaves something. Once the program runs it never
+  # waits for that or for a caller: it would not hear of its owner.
+  #
+  # Output is taken only if somebody wants it, by `settle/1`. What is here and not yet handed out was not
+  # acknowledged, unless more of it was asked for.
+
+  use GenServer
+
+  alias MuonTrap.{Bounds, Call, Command, Nif}
+  alias MuonTrap.Session.{Active, Bytes, Lines, Waiting, Writers}
+
+  import MuonTrap.Command, only: [is_terminal: 1]
+
+  # owner, reader: the process that the session belongs to, the last one that has read, each with a monitor
+  # unacknowledged: bytes of the last piece of output
+  # announced?: whether a message will tell of more output; fresh?: whether a reader may be answered now that could
+  # not be before
+  # readers: in the order in which they came
+  # awaiting: those that want to know how it ended
+  # stopping?: whether what is not handed out yet is of no more use
+  # outcome: the result or the error that is handed out at the end
+  @enforce_keys [:session, :options, :owner, :command, :os_pid, :writers, :buffer, :active]
+  defstruct @enforce_keys ++
+              [
+                unacknowledged: 0,
+                announced?: true,
+                fresh?: false,
+                reader: nil,
+                readers: [],
+                awaiting: [],
+                stopping?: false,
+                timer: nil,
+                timed_out?: false,
+                outcome: nil
+              ]
+
+  @impl GenServer
+  def init({options, owner}) do
+    monitor = Process.monitor(owner)
+    deadline = deadline(options.timeout)
+
+    case start(options) do
+      {:ok, command, os_pid} ->
+        {:ok, running(options, {owner, monitor}, command, os_pid, deadline)}
+
+      {:error, error} ->
+        # A reason of this form gives no crash report.
+        {:stop, {:shutdown, error}}
+    end
+  end
+
+  defp start(options) do
+    with {:ok, command} <- Call.start(options, Call.stderr(options, false), true, announce: true) do
+      case Command.next(command, :infinity) do
+        {{:started, os_pid}, command} ->
+          {:ok, command, os_pid}
+
+        {terminal, command} when is_terminal(terminal) ->
+          Command.report(command, terminal)
+          {:error, not_started(command, terminal)}
+      end
+    end
+  end
+
+  defp not_started(command, {:failed, failure}), do: Command.start_error(command, failure)
+  defp not_started(_command, {:lost, failure, _survivors}), do: Command.error(failure)
+
+  defp running(options, owner, command, os_pid, deadline) do
+    main = if options.capture_stderr_only, do: :stderr, else: :stdout
+    buffer = if options.lines, do: Lines, else: Bytes
+    timer = if deadline != :infinity, do: :erlang.start_timer(deadline, self(), :over, abs: true)
+
+    %__MODULE__{
+      session: %MuonTrap.Session{pid: self()},
+      # Nothing that must not show in a crash report.
+      options: Map.take(options, [:max_buffer]),
+      owner: owner,
+      command: command,
+      os_pid: os_pid,
+      writers: Writers.new(options.stdin),
+      buffer: buffer.new(options.capture_stderr, main),
+      active: options.stdio_window |> Active.new() |> Active.set(options.active),
+      timer: timer
+    }
+  end
+
+  # Output and input are the program's affair and may be secret. Since OTP 25; an older one shows them.
+  if {:format_status, 1} in GenServer.behaviour_info(:callbacks), do: @impl(GenServer)
+
+  def format_status(status) do
+    status
+    |> Map.replace_lazy(:state, &hide/1)
+    |> Map.replace_lazy(:message, &hide_message/1)
+    |> Map.replace(:log, [])
+  end
+
+  defp hide(%__MODULE__{command: command} = state) do
+    hidden = %{buffer: :hidden, readers: :hidden, writers: :hidden}
+    Map.merge(state, Map.put(hidden, :command, %{command | args: :hidden}))
+  end
+
+  # Before it runs.
+  defp hide(_state), do: :hidden
+
+  defp hide_message({:muontrap, ref, event}) when is_tuple(event),
+    do: {:muontrap, ref, {elem(event, 0), :hidden}}
+
+  defp hide_message({:"$gen_call", from, request}) when is_tuple(request),
+    do: {:"$gen_call", from, {elem(request, 0), :hidden}}
+
+  defp hide_message(message), do: message
+
+  @impl GenServer
+  def handle_call(:os_pid, _from, state), do: {:reply, {:ok, state.os_pid}, state}
+
+  def handle_call({:signal, number}, _from, state),
+    do: {:reply, Nif.signal(state.command.handle, number), state}
+
+  def handle_call({:resize, {rows, cols}}, _from, state),
+    do: {:reply, Nif.resize(state.command.handle, rows, cols), state}
+
+  def handle_call({:write, bytes, timeout_ms}, from, state) do
+    if Writers.open?(state.writers) do
+      writer = Waiting.new(from, bytes, timeout_ms)
+      settle(%{state | writers: Writers.put(state.writers, writer, state.command)})
+    else
+      {:reply, {:error, :closed}, state}
+    end
+  end
+
+  # After what others write.
+  def handle_call(:close_stdin, from, state) do
+    GenServer.reply(from, :ok)
+    settle(%{state | writers: Writers.close(state.writers, state.command)})
+  end
+
+  def handle_call({:read, _request, _timeout_ms}, _from, %{stopping?: true} = state),
+    do: {:reply, {:error, :closed}, state}
+
+  def handle_call({:read, request, timeout_ms}, from, state) do
+    if Active.wanted?(state.active) do
+      {:reply, {:error, :active}, state}
+    else
+      reader = Waiting.new(from, request, timeout_ms)
+      state = read_by(state, Waiting.pid(reader))
+      settle(%{state | readers: state.readers ++ [reader], fresh?: true})
+    end
+  end
+
+  def handle_call({:set_active, mode}, from, state) do
+    GenServer.reply(from, :ok)
+    settle(%{state | active: Active.set(state.active, mode)})
+  end
+
+  def handle_call({:controlling_process, new}, {owner, _tag} = from, %{owner: {owner, _}} = state) do
+    {_owner, monitor} = state.owner
+    new_monitor = Process.monitor(new)
+    Process.demonitor(monitor, [:flush])
+    GenServer.reply(from, :ok)
+    settle(%{state | owner: {new, new_monitor}, active: Active.hand_over(state.active)})
+  end
+
+  def handle_call({:controlling_process, _new}, _from, state),
+    do: {:reply, {:error, :not_owner}, state}
+
+  def handle_call({:await, timeout_ms}, from, state),
+    do: settle(%{state | awaiting: state.awaiting ++ [Waiting.new(from, :await, timeout_ms)]})
+
+  def handle_call({:stop, grace_ms}, from, state) do
+    state = %{state | awaiting: state.awaiting ++ [Waiting.new(from, :stop, :infinity)]}
+    settle(stop(state, grace_ms || state.command.grace_ms))
+  end
+
+  @impl GenServer
+  def handle_info({:muontrap, ref, event}, %{command: %{ref: ref}} = state),
+    do: event(event, %{state | announced?: state.announced? and event == :writable})
+
+  def handle_info({:handled, count}, state),
+    do: settle(%{state | active: Active.handled(state.active, count)})
+
+  # Whoever owned it before may be gone by the time that it is somebody else's.
+  def handle_info({:DOWN, monitor, :process, _pid, _reason}, %{owner: {_, monitor}} = state),
+    do: settle(stop(%{state | owner: nil}, state.command.grace_ms))
+
+  def handle_info({:DOWN, monitor, :process, _pid, _reason}, %{reader: {_, monitor}} = state),
+    do: settle(%{state | reader: nil})
+
+  def handle_info({:DOWN, monitor, :process, _pid, _reason}, state),
+    do: settle(give_up(state, monitor, :died))
+
+  def handle_info({:timeout, timer, :over}, %{timer: timer} = state) do
+    # What is known of the end by then, the owner has not asked for yet.
+    if state.outcome == nil and not Nif.news?(state.command.handle) do
+      Command.stop(state.command)
+      settle(%{state | timed_out?: true})
+    else
+      {:noreply, state}
+    end
+  end
+
+  def handle_info({:timeout, timer, :waiting}, state),
+    do: settle(give_up(state, timer, :timeout))
+
+  def handle_info(_message, state), do: {:noreply, state}
+
+  # A call that is not waited for any more, for its time is over or its process has died.
+  defp give_up(state, ref, why) do
+    cond do
+      found = Waiting.pop(state.readers, ref) ->
+        %{state | readers: given_up(found, why), fresh?: true}
+
+      found = Waiting.pop(state.awaiting, ref) ->
+        %{state | awaiting: given_up(found, why)}
+
+      true ->
+        %{state | writers: Writers.give_up(state.writers, ref, why, state.command)}
+    end
+  end
+
+  defp given_up({waiting, others}, why) do
+    if why == :timeout, do: Waiting.reply(waiting, {:error, :timeout})
+    others
+  end
+
+  defp read_by(%{reader: {pid, _monitor}} = state, pid), do: state
+
+  defp read_by(state, pid) do
+    with {_pid, monitor} <- state.reader, do: Process.demonitor(monitor, [:flush])
+    %{state | reader: {pid, Process.monitor(pid)}}
+  end
+
+  defp stop(state, grace_ms) do
+    if state.outcome == nil, do: Nif.stop(state.command.handle, grace_ms)
+    for reader <- state.readers, do: Waiting.reply(reader, {:error, :closed})
+    %{state | readers: [], writers: Writers.refuse(state.writers), stopping?: true}
+  end
+
+  defp event({stream, bytes}, state) when stream in [:stdout, :stderr],
+    do: output(state, stream, bytes, byte_size(bytes))
+
+  defp event({stream, lines, size}, state) when stream in [:stdout, :stderr],
+    do: output(state, stream, lines, size)
+
+  defp event(:writable, state),
+    do: settle(%{state | writers: Writers.write(state.writers, state.command)})
+
+  defp event(terminal, state) when is_terminal(terminal) do
+    Command.report(state.command, terminal)
+
+    outcome =
+      with {:ok, outcome} <- Call.conclude(state.command, terminal),
+           do: {:ok, Call.result(state.command, outcome, bounds(state), nil, nil)}
+
+    settle(%{state | outcome: outcome, writers: Writers.refuse(state.writers), fresh?: true})
+  end
+
+  defp deadline(:infinity), do: :infinity
+  defp deadline(timeout_ms), do: System.monotonic_time(:millisecond) + timeout_ms
+
+  defp bounds(%{timed_out?: true}), do: %{Bounds.none() | stopped_by: :timeout}
+  defp bounds(_state), do: Bounds.none()
+
+  defp output(state, stream, content, size) do
+    buffer = state.buffer.__struct__.put(state.buffer, stream, content)
+    unacknowledged = state.unacknowledged + size
+    settle(%{state | buffer: buffer, unacknowledged: unacknowledged, fresh?: true})
+  end
+
+  # Hands out what there is to those who want it, and asks for more if somebody wants that.
+  defp settle(state) do
+    state = state |> serve() |> send_events() |> drop()
+
+    cond do
+      state.outcome -> finish(state)
+      wants_more?(state) -> more(state)
+      true -> {:noreply, state}
+    end
+  end
+
+  # Output that was looked at in vain is not looked at again before there is more.
+  defp serve(%{fresh?: false} = state), do: state
+  defp serve(%{readers: []} = state), do: %{state | fresh?: false}
+
+  defp serve(%{buffer: %kind{} = buffer, readers: [reader | others]} = state) do
+    case kind.take(buffer, reader.request, state.outcome != nil) do
+      :more ->
+        if kind.size(buffer) < kind.limit(reader.request, state.options.max_buffer) do
+          %{state | fresh?: false}
+        else
+          Waiting.reply(reader, {:error, :full})
+          serve(%{state | readers: others})
+        end
+
+      {answer, buffer} ->
+        Waiting.reply(reader, answer)
+        serve(%{state | buffer: buffer, readers: others})
+    end
+  end
+
+  # Those that read come first.
+  defp send_events(%{readers: [], owner: {_pid, _monitor}, buffer: %kind{}} = state) do
+    case kind.event(state.buffer, Active.room(state.active)) do
+      nil ->
+        state
+
+      {event, size, buffer} ->
+        tell(state, event)
+        {what, active} = Active.sent(state.active, size)
+        if what == :told, do: tell(state, :passive)
+        send_events(%{state | buffer: buffer, active: active})
+    end
+  end
+
+  defp send_events(state), do: state
+
+  defp tell(%{owner: {pid, _monitor}, session: session}, event),
+    do: send(pid, {:muontrap, session, event})
+
+  defp drop(%{buffer: %kind{} = buffer} = state),
+    do: if(dropping?(state), do: %{state | buffer: kind.clear(buffer)}, else: state)
+
+  defp dropping?(state), do: state.stopping? or Enum.any?(state.awaiting, &alone?(state, &1))
+
+  # Nobody but the one that waits for the end would take what is still to come.
+  defp alone?(state, waiting) do
+    pid = Waiting.pid(waiting)
+
+    if Active.on?(state.active),
+      do: match?({^pid, _monitor}, state.owner),
+      else: state.readers == [] and match?({^pid, _monitor}, state.reader || {pid, nil})
+  end
+
+  defp wants_more?(%{buffer: %kind{} = buffer} = state) do
+    state.readers != [] or Active.room(state.active) > 0 or dropping?(state) or
+      (Writers.waiting?(state.writers) and kind.size(buffer) < state.options.max_buffer)
+  end
+
+  defp more(%{announced?: true} = state), do: {:noreply, state}
+
+  # Without the detour by a message, as long as nobody else waits to be heard.
+  defp more(%{command: command, unacknowledged: bytes} = state) do
+    state = %{state | unacknowledged: 0}
+
+    with {:message_queue_len, 0} <- Process.info(self(), :message_queue_len),
+         event when event != nil <- Command.pull(command, bytes) do
+      event(event, state)
+    else
+      {:message_queue_len, _others} ->
+        Nif.ack(command.handle, bytes)
+        {:noreply, %{state | announced?: true}}
+
+      nil ->
+        {:noreply, %{state | announced?: true}}
+    end
+  end
+
+  defp finish(%{buffer: %kind{} = buffer} = state) do
+    asked? = state.awaiting != [] or state.stopping? or Active.wanted?(state.active)
+    if asked? and kind.size(buffer) == 0, do: hand_out(state), else: {:noreply, state}
+  end
+
+  # To each process once, in one way.
+  defp hand_out(%{awaiting: awaiting, outcome: outcome} = state) do
+    for waiting <- awaiting, do: Waiting.reply(waiting, outcome)
+    told = Enum.map(awaiting, &Waiting.pid/1)
+
+    with {owner, _monitor} <- state.owner,
+         true <- Active.on?(state.active) and owner not in told,
+         do: tell(state, last_event(outcome))
+
+    {:stop, :normal, state}
+  end
+
+  defp last_event({:ok, result}), do: {:exit, result}
+  defp last_event({:error, _error} = error), do: error
+end

@@ -66,6 +66,15 @@ defmodule MuonTrap.BoundsTest do
     end
   end
 
+  test "each byte begins the time without output anew" do
+    within_time(fn ms ->
+      # Twice that time in all.
+      script = "for i in 1 2 3 4 5 6 7 8; do printf x; sleep #{ms / 1000}; done"
+      said = MuonTrap.cmd("sh", ["-c", script], idle_timeout: 4 * ms)
+      if said == {"xxxxxxxx", 0}, do: said
+    end)
+  end
+
   describe "a program that writes 10 GB" do
     @ten_gb 10_000_000_000
 

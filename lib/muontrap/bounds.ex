@@ -120,6 +120,6 @@ defmodule MuonTrap.Bounds do
   @doc "What comes of standard output as lines: no more of one is kept than can be handed out."
   @spec lines(Options.t()) :: :raw | {:raw, pos_integer()} | nil
   def lines(%{lines: nil}), do: nil
-  def lines(%{max_output: :infinity}), do: :raw
   def lines(%{max_output: {limit, _excess}}), do: {:raw, limit + 1}
+  def lines(_unlimited), do: :raw
 end

@@ -85,6 +85,17 @@ defmodule MuonTrap.PtyInputTest do
     end
   end
 
+  # What is typed while a shell changes the terminal's settings may be lost.
+  defp await_job(terminal) do
+    shell = Nif.info(terminal.command.handle).os_pid
+
+    assert Trees.eventually(fn ->
+             [_name, fields] = String.split(File.read!("/proc/#{shell}/stat"), ") ", parts: 2)
+             in_foreground = fields |> String.split() |> Enum.at(5) |> String.to_integer()
+             in_foreground > 0 and in_foreground != shell
+           end)
+  end
+
   describe "keys" do
     test "interrupt what is in the foreground" do
       terminal = Terminal.open("sh", ["-c", "echo ready; exec sleep 1000"])
@@ -97,6 +108,7 @@ defmodule MuonTrap.PtyInputTest do
         terminal = Terminal.open("bash", ["--norc", "-i"], env: [{"PS1", "ready> "}])
         {_shown, terminal} = Terminal.expect(terminal, "ready> ")
         {_shown, terminal} = terminal |> Terminal.type("cat\n") |> Terminal.expect("cat\r\n")
+        await_job(terminal)
 
         {_shown, terminal} =
           terminal |> Terminal.type("one\n") |> Terminal.expect(~r/one\r\n.*one/s)
@@ -105,6 +117,7 @@ defmodule MuonTrap.PtyInputTest do
           terminal |> Terminal.type(<<26>>) |> Terminal.expect(~r/Stopped.*> $/s)
 
         {_shown, terminal} = terminal |> Terminal.type("fg\n") |> Terminal.expect("fg\r\n")
+        await_job(terminal)
 
         {_shown, terminal} =
           terminal |> Terminal.type("two\n") |> Terminal.expect(~r/two\r\n.*two/s)

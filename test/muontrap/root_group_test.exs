@@ -68,9 +68,9 @@ defmodule MuonTrap.RootGroupTest do
       assert {output, 0} = OtherVM.run(directory, wrapper, code)
 
       assert output == """
-             cannot set the supplementary groups "wheel": nothing is run as root by naming it (root)
-             cannot change to group "wheel": nothing is run as root by naming it (root)
-             cannot set the supplementary groups "nowhere": no such group (unknown_group)
+             cannot set the supplementary groups "wheel": muontrap runs nothing as root by naming it (root)
+             cannot change to group "wheel": muontrap runs nothing as root by naming it (root)
+             cannot set the supplementary groups "nowhere": no such group (unknown_group); getent group lists the groups; an id works without an entry
              4321 0
              4321 77
              """

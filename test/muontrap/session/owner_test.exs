@@ -57,7 +57,7 @@ defmodule MuonTrap.Session.OwnerTest do
   for death <- [:normal, :kill, :crash] do
     test "the tree is gone when its owner ends by #{death}", %{token: token, opts: opts} do
       {owner, session} = owner(opts)
-      assert length(Trees.carrying(token)) == 2
+      assert Trees.eventually(fn -> length(Trees.carrying(token)) == 2 end)
       end_it(owner, unquote(death))
       assert gone?(session, token)
     end

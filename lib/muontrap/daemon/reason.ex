@@ -5,7 +5,7 @@ defmodule MuonTrap.Daemon.Reason do
   @moduledoc false
   # What a Daemon stops with when its program has ended.
 
-  alias MuonTrap.{Call, Command, Error}
+  alias MuonTrap.{Bounds, Call, Command, Error}
   alias MuonTrap.Daemon.{Output, State}
 
   @doc "The reason, for a program whose output is logged."
@@ -45,7 +45,7 @@ defmodule MuonTrap.Daemon.Reason do
   defp result(outcome, %{command: command, output: output}) do
     {stream, tail} = Output.tail(output)
     {stdout, stderr} = if stream == :stdout, do: {tail, nil}, else: {nil, tail}
-    Call.result(command, outcome, false, stdout, stderr)
+    Call.result(command, outcome, Bounds.none(), stdout, stderr)
   end
 
   defp hint(%{oom_killed: true}, status),

@@ -371,7 +371,7 @@ defmodule MuonTrap do
   ## Examples
 
       iex> MuonTrap.pipeline([{"printf", ["b\\na\\n"]}, {"sort", []}]).output
-      "a\nb\n"
+      "a\\nb\\n"
 
       iex> result = MuonTrap.pipeline([{"yes", []}, {"head", ["-n1"]}])
       iex> {result.status, Enum.map(result.programs, & &1.status)}
@@ -402,7 +402,7 @@ defmodule MuonTrap do
   ## Examples
 
       iex> MuonTrap.pipeline!([{"echo", ["hello"]}, {"tr", ["a-z", "A-Z"]}]).output
-      "HELLO\n"
+      "HELLO\\n"
   """
   @spec pipeline!([Pipeline.program()], keyword() | map()) :: Result.t()
   def pipeline!(programs, opts \\ []), do: programs |> Pipeline.validate!(opts) |> Pipeline.run!()

@@ -111,7 +111,11 @@ defmodule MuonTrap.Call do
   @spec result(
           Command.t(),
           map(),
-          %{stopped_by: Result.bound() | nil, truncated: boolean()},
+          %{
+            :stopped_by => Result.bound() | nil,
+            :truncated => boolean(),
+            optional(atom()) => term()
+          },
           Collectable.t() | nil,
           binary() | nil
         ) :: Result.t()

@@ -29,7 +29,8 @@ defmodule MuonTrap.Remote.Owner do
     on_way_bytes: 0,
     # What the command is to be told of as handled, once there is room; nil: it has been.
     held_bytes: nil,
-    input: :queue.new(),
+    # A queue.
+    input: nil,
     input_state: :open
   ]
 
@@ -52,8 +53,8 @@ defmodule MuonTrap.Remote.Owner do
   defp await(line, to, ref) do
     # What it logs is this node's affair. Otherwise the log would go to that of the caller.
     Process.group_leader(self(), Process.whereis(:init))
-    owner = %__MODULE__{line: line, monitor: Process.monitor(line), to: to, ref: ref}
-    %{monitor: monitor} = owner
+    monitor = Process.monitor(line)
+    owner = %__MODULE__{line: line, monitor: monitor, to: to, ref: ref, input: :queue.new()}
 
     receive do
       {:start, request} -> start(owner, request)

@@ -101,8 +101,6 @@ defmodule MuonTrap.MixProject do
         "native/*/src",
         "guides",
         "livebooks",
-        "bench/RESULTS.md",
-        "bench/plots",
         "README.md",
         "CHANGELOG.md",
         "CONTRIBUTING.md",

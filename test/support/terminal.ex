@@ -36,7 +36,7 @@ defmodule MuonTrap.Terminal do
   def expect(terminal, wanted) do
     case shown(terminal.shown, wanted) do
       {at, length} ->
-        <<until::binary-size(at + length), rest::binary>> = terminal.shown
+        {until, rest} = :erlang.split_binary(terminal.shown, at + length)
         {until, %{terminal | shown: rest}}
 
       nil ->

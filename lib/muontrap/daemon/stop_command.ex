@@ -8,8 +8,6 @@ defmodule MuonTrap.Daemon.StopCommand do
 
   alias MuonTrap.{Daemon, Options, StderrTail, Text}
 
-  require Logger
-
   @inherited [:cd, :clear_env, :uid, :gid, :groups, :umask]
 
   @doc "Runs it for no longer than that. `options` are those of the Daemon, its environment among them."

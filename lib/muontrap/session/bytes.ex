@@ -96,7 +96,7 @@ defmodule MuonTrap.Session.Bytes do
 
       bytes ->
         count = min(byte_size(bytes), room)
-        <<piece::binary-size(count), rest::binary>> = bytes
+        {piece, rest} = :erlang.split_binary(bytes, count)
         {{stream, piece}, count, put_rest(buffer, stream, rest)}
     end
   end
@@ -112,9 +112,8 @@ defmodule MuonTrap.Session.Bytes do
 
   # Splits off what comes before, drops the match, and keeps the rest.
   defp cut(buffer, stream, start, length, answer) do
-    <<before::binary-size(start), match::binary-size(length), rest::binary>> =
-      Map.fetch!(buffer, stream)
-
+    {before, later} = buffer |> Map.fetch!(stream) |> :erlang.split_binary(start)
+    {match, rest} = :erlang.split_binary(later, length)
     {answer.(before, match), put_rest(buffer, stream, rest)}
   end
 

@@ -11,7 +11,7 @@ defmodule MuonTrap.Text do
   @doc "The atom that a word was probably meant for, given a typo or another case; nil if there is none like it."
   @spec near(term(), [atom()]) :: atom() | nil
   def near(word, atoms) when is_atom(word) or is_binary(word) do
-    word = word |> to_string() |> String.downcase()
+    word = word |> to_string() |> repair() |> String.downcase()
     alike = fn atom -> String.jaro_distance(Atom.to_string(atom), word) end
     nearest = Enum.max_by(atoms, alike)
     if alike.(nearest) > 0.8, do: nearest

@@ -15,7 +15,9 @@ defmodule MuonTrap.Cgroup.Bytes do
       {:ok, 268_435_456}
   """
   @spec parse(String.t()) :: {:ok, non_neg_integer() | :max} | :error
-  def parse(text) do
+  def parse(text), do: if(String.valid?(text), do: parse_text(text), else: :error)
+
+  defp parse_text(text) do
     case text |> String.trim() |> Integer.parse() do
       {-1, ""} -> {:ok, :max}
       {number, unit} when number >= 0 -> scale(number, String.upcase(unit))

@@ -6,21 +6,30 @@ defmodule MuonTrap.Session.GuideTest do
 
   use MuonTrap.Case
 
+  alias MuonTrap.Cgroups
+
   @guide "guides/sessions.md"
   @blocks Regex.scan(~r/^```elixir\n(.*?)^```/ms, File.read!(@guide), capture: :all_but_first)
 
   for {[code], n} <- Enum.with_index(@blocks, 1) do
-    test "example #{n}" do
-      # With modules of its own, and in a process of its own, with which its programs end.
-      {:ok, _binding} =
-        Task.await(
-          Task.async(fn -> {:ok, Code.eval_string(unquote(code), [], file: @guide)} end),
-          60_000
-        )
+    if code =~ "python3", do: @tag(needs: "python3")
 
-      for module <- [Frames, Squares], :code.delete(module), do: :code.purge(module)
-      refute_received _anything
+    test "example #{n}", context do
+      if possible?(context[:needs]), do: run(unquote(code))
     end
+  end
+
+  defp possible?(nil), do: true
+
+  defp possible?(program),
+    do: System.find_executable(program) != nil or Cgroups.announce("there is no #{program}")
+
+  # With modules of its own, and in a process of its own, with which its programs end.
+  defp run(code) do
+    task = Task.async(fn -> {:ok, Code.eval_string(code, [], file: @guide)} end)
+    {:ok, _binding} = Task.await(task, 60_000)
+    for module <- [Frames, Squares], :code.delete(module), do: :code.purge(module)
+    refute_received _anything
   end
 
   test "there are examples" do

@@ -31,13 +31,20 @@ defmodule MuonTrap.StderrTail do
          port when port != nil <- Enum.find(links, &is_port/1) do
       Port.command(port, bytes)
     else
-      _no_port -> :file.write(:standard_error, bytes)
+      _no_port -> bytes |> IO.iodata_to_binary() |> String.chunk(:valid) |> Enum.each(&put/1)
     end
 
     :ok
   rescue
     # Where there is no standard error nobody reads it.
     ArgumentError -> :ok
+  end
+
+  # From OTP 28 on there is no port, and the process takes characters alone: what is none comes as Latin-1.
+  defp put(chunk) do
+    if String.valid?(chunk),
+      do: IO.write(:standard_error, chunk),
+      else: :file.write(:standard_error, chunk)
   end
 
   @doc "Keeps the last of what somebody else shows."

@@ -61,7 +61,10 @@ defmodule MuonTrap.RaisingTest do
   test "what is shown of standard error are the bytes that the program wrote" do
     code = ~S{MuonTrap.cmd!("sh", ["-c", "printf '\\303\\251\\377' >&2"])}
     args = ["-pa", Application.app_dir(:muontrap, "ebin"), "-e", code]
-    assert {<<"é", 255>>, 0} = System.cmd("elixir", args, stderr_to_stdout: true)
+    # From OTP 28 on the VM's standard error takes characters alone.
+    otp = String.to_integer(System.otp_release())
+    shown = if otp < 28, do: <<"é", 255>>, else: "éÿ"
+    assert {^shown, 0} = System.cmd("elixir", args, stderr_to_stdout: true)
   end
 
   test "errors of the start are those of cmd and run" do

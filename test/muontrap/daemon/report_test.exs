@@ -79,7 +79,9 @@ defmodule MuonTrap.Daemon.ReportTest do
 
       args = ["-pa", Application.app_dir(:muontrap, "ebin"), "-e", vm]
       {output, 0} = System.cmd("elixir", args, stderr_to_stdout: true)
-      assert output =~ <<"a", 255, "\nb\n">>
+      # From OTP 28 on the VM's standard error takes characters alone.
+      otp = String.to_integer(System.otp_release())
+      assert output =~ if(otp < 28, do: <<"a", 255, "\nb\n">>, else: "aÿ\nb\n")
       assert output =~ "The end of its standard error:\na"
     end
 

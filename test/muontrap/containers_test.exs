@@ -10,6 +10,8 @@ defmodule MuonTrap.ContainersTest do
 
   @guide File.read!("guides/containers.md")
   @systemd "/lib/systemd/systemd"
+  # Its hierarchy, where there is cgroup v1.
+  @of_systemd "/sys/fs/cgroup/systemd"
 
   # A tree whose owner is killed, inside. `sleep` is called so long that nobody else's is counted.
   @owner_killed ~S"""
@@ -149,8 +151,9 @@ defmodule MuonTrap.ContainersTest do
 
   # That of systemd on a machine with cgroup v1.
   defp hierarchy do
-    named = "/sys/fs/cgroup/systemd"
-    if File.exists?(Path.join(named, "cgroup.procs")), do: named, else: "/sys/fs/cgroup"
+    if File.exists?(Path.join(@of_systemd, "cgroup.procs")),
+      do: @of_systemd,
+      else: "/sys/fs/cgroup"
   end
 
   defp systemd? do
@@ -164,9 +167,19 @@ defmodule MuonTrap.ContainersTest do
       not File.exists?(Path.join(hierarchy(), "cgroup.procs")) ->
         Cgroups.announce("there is no cgroup hierarchy for a systemd")
 
+      hierarchy() == @of_systemd and systemd_version() >= 258 ->
+        Cgroups.announce("a systemd of version 258 or later does not run with cgroup v1")
+
       true ->
         true
     end
+  end
+
+  # "systemd 252 (252.36-1~deb12u1)"
+  defp systemd_version do
+    {text, 0} = System.cmd(@systemd, ["--version"])
+    [_all, version] = Regex.run(~r/^systemd (\d+)/, text)
+    String.to_integer(version)
   end
 
   defp sleeping(seconds) do

@@ -225,8 +225,7 @@ defmodule MuonTrap.PipelineTest do
       for at <- 0..2 do
         owner = Task.async(fn -> catch_error(MuonTrap.pipeline(programs)) end)
         stands(token)
-        %{os_pid: os_pid} = MuonTrap.list() |> Enum.sort_by(& &1.id) |> Enum.at(at)
-        Trees.kill(Trees.parent(os_pid), "KILL")
+        Trees.programs() |> Enum.at(at) |> Trees.parent() |> Trees.kill("KILL")
         assert %Error{step: :shim, reason: :died} = Task.await(owner, 60_000)
         assert Trees.carrying(token) == []
       end

@@ -135,6 +135,16 @@ defmodule MuonTrap.Trees do
     end
   end
 
+  @doc """
+  The programs of all commands, in the order in which those were started. A program that runs may not be heard of yet:
+  waits until all are.
+  """
+  @spec programs() :: [pos_integer()]
+  def programs do
+    os_pids = MuonTrap.list() |> Enum.sort_by(& &1.id) |> Enum.map(& &1.os_pid)
+    if nil in os_pids, do: receive(after: (@interval_ms -> programs())), else: os_pids
+  end
+
   @doc "The parent of a process."
   @spec parent(pos_integer()) :: pos_integer()
   def parent(pid) do

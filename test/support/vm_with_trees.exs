@@ -40,15 +40,7 @@ owners =
   end
 
 for _shape <- shapes, do: receive(do: ({:stands, _owner} -> :ok))
-
-# What stands may have programs beside it of which the VM has not heard yet.
-heard_of = fn heard_of ->
-  os_pids = Enum.map(MuonTrap.list(), & &1.os_pid)
-  if nil in os_pids, do: receive(after: (5 -> heard_of.(heard_of))), else: os_pids
-end
-
-os_pids = heard_of.(heard_of)
-shims = Enum.map(os_pids, &MuonTrap.Trees.parent/1)
+shims = Enum.map(MuonTrap.Trees.programs(), &MuonTrap.Trees.parent/1)
 IO.puts(Enum.join(["stands", System.pid(), MuonTrap.Nif.spawner_pid() | shims], " "))
 
 purge = fn ->

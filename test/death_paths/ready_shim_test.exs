@@ -157,25 +157,28 @@ defmodule MuonTrap.DeathPaths.ReadyShimTest do
   # The request is on its way: the shim has not read it.
   test "does not start a program whose owner's VM is gone" do
     directory = OtherVM.directory()
-    marker = Path.join(directory, "marker")
+    [marker, told] = for name <- ["marker", "told"], do: Path.join(directory, name)
 
+    # It ends as soon as the command is sent: later somebody would wake the helpers for it.
     code = """
+    [marker, told] = System.argv()
     {"", 0} = MuonTrap.cmd("true", [])
     true = MuonTrap.Nif.ready_shims() == 1
-    [spawner] = [MuonTrap.Nif.spawner_pid()]
+    spawner = MuonTrap.Nif.spawner_pid()
     [shim] = File.read!("/proc/\#{spawner}/task/\#{spawner}/children") |> String.split()
+    File.write!(told, "\#{shim} \#{spawner}")
     {"", 0} = System.cmd("kill", ["-STOP", shim, to_string(spawner)])
-    spawn(fn -> MuonTrap.cmd("touch", [hd(System.argv())]) end)
-    # It has been sent, and nobody can hear of it.
-    receive(after: (100 -> IO.puts("shim \#{shim} \#{spawner}")))
-    System.cmd("kill", ["-KILL", System.pid()])
+    # Once it runs nothing but its end would end it.
+    opts = [stop_signal: :sigcont, delay_to_sigkill: 60_000]
+    options = MuonTrap.Options.validate!(:cmd, "touch", [marker], opts)
+    {:ok, _sent} = MuonTrap.Command.start(options, {:null, :null, :null})
+    :erlang.halt(0, flush: false)
     """
 
     # Not a command of ours, or that would be the end of its helpers.
     [elixir | args] = OtherVM.elixir(directory)
-    {output, _status} = System.cmd(elixir, args ++ ["-e", code, marker])
-    assert [_all, shim, spawner] = Regex.run(~r/shim (\d+) (\d+)/, output)
-    helpers = [String.to_integer(shim), String.to_integer(spawner)]
+    {"", 0} = System.cmd(elixir, args ++ ["-e", code, marker, told])
+    helpers = told |> File.read!() |> String.split() |> Enum.map(&String.to_integer/1)
     on_exit(fn -> Trees.kill(helpers, "KILL") end)
     Trees.kill(helpers, "CONT")
     assert Trees.eventually(fn -> Enum.all?(helpers, &gone?/1) end)

@@ -82,7 +82,7 @@ defmodule MuonTrap.Leftovers do
     known = Application.get_env(:muontrap_leftovers, :known, MapSet.new())
     all = for name <- File.ls!("/proc"), {pid, ""} <- [Integer.parse(name)], do: pid
     new = for pid <- all, pid not in known, not resolver?(pid), do: pid
-    found = Enum.filter(new, &String.contains?(environment(&1), mark))
+    found = Enum.filter(new, &String.contains?(Trees.environment(&1), mark))
     Application.put_env(:muontrap_leftovers, :known, MapSet.new(all -- found))
     found
   end
@@ -92,13 +92,6 @@ defmodule MuonTrap.Leftovers do
     case File.read("/proc/#{pid}/comm") do
       {:ok, name} -> String.trim(name) == "inet_gethost"
       {:error, _gone} -> false
-    end
-  end
-
-  defp environment(pid) do
-    case File.read("/proc/#{pid}/environ") do
-      {:ok, environment} -> environment
-      {:error, _gone_or_not_ours} -> ""
     end
   end
 
@@ -161,7 +154,7 @@ defmodule MuonTrap.Leftovers do
       end
 
     test =
-      case Regex.run(~r/#{@variable}=\S+ ([^\0]*)/, environment(pid)) do
+      case Regex.run(~r/#{@variable}=\S+ ([^\0]*)/, Trees.environment(pid)) do
         [_all, test] -> test
         nil -> "an unknown test"
       end

@@ -117,9 +117,31 @@ defmodule MuonTrap.Trees do
   def environments(token) do
     for name <- File.ls!("/proc"),
         {pid, ""} <- [Integer.parse(name)],
-        {:ok, environment} <- [File.read("/proc/#{pid}/environ")],
+        environment = environment(pid),
         String.contains?(environment, token),
         do: {pid, environment}
+  end
+
+  @doc """
+  The environment of a process; `""` if it is gone, or not ours, or a zombie.
+
+  In the midst of execve(2) a process has its new memory and nothing in it yet. So what shows no environment although it
+  executes a file is asked again, for some milliseconds: it may have none.
+  """
+  @spec environment(pos_integer(), non_neg_integer()) :: String.t()
+  def environment(pid, attempts \\ 20) do
+    case File.read("/proc/#{pid}/environ") do
+      {:ok, ""} when attempts > 0 ->
+        if match?({:ok, _file}, File.read_link("/proc/#{pid}/exe")),
+          do: receive(after: (1 -> environment(pid, attempts - 1))),
+          else: ""
+
+      {:ok, environment} ->
+        environment
+
+      {:error, _gone_or_not_ours} ->
+        ""
+    end
   end
 
   @doc "Waits until a condition holds. False if it does not within the bound."

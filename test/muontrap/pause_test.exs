@@ -17,27 +17,34 @@ defmodule MuonTrap.PauseTest do
   @prelude """
   {:ok, _started} = Application.ensure_all_started(:muontrap)
   say = fn word -> IO.puts(word <> " " <> System.pid()) end
-  [token] = System.argv()
-  env = [{"MUONTRAP_TOKEN", token}]
+  [token, gate] = System.argv()
+  env = [{"MUONTRAP_TOKEN", token}, {"GATE", gate}]
   """
 
   setup do
     token = Trees.token()
-    on_exit(fn -> assert Trees.eventually(fn -> Trees.carrying(token) == [] end) end)
-    %{token: token}
+    gate = Path.join(System.tmp_dir!(), "muontrap-#{token}")
+
+    on_exit(fn ->
+      assert Trees.eventually(fn -> Trees.carrying(token) == [] end)
+      File.rm(gate)
+    end)
+
+    %{token: token, gate: gate}
   end
 
-  # Runs code in a VM that is stopped once it has said "now" and its program runs, until `fun` returns. What it
-  # says after that.
-  defp paused(code, token, fun) do
+  # Runs code in a VM that is stopped once it has said "now" and its program runs, until `fun` returns. The gate,
+  # a file that programs wait for, is there once the VM is stopped. What the VM says after that.
+  defp paused(code, %{token: token, gate: gate}, fun) do
     vm = System.find_executable("elixir")
-    args = ["-pa", Application.app_dir(:muontrap, "ebin"), "-e", @prelude <> code, token]
+    args = ["-pa", Application.app_dir(:muontrap, "ebin"), "-e", @prelude <> code, token, gate]
     port = Port.open({:spawn_executable, vm}, [:binary, :exit_status, args: args])
     {:os_pid, pid} = Port.info(port, :os_pid)
     on_exit(fn -> if File.exists?("/proc/#{pid}"), do: Trees.kill(pid, "KILL") end)
     [_all] = await(port, ~r/now\n/, "")
     assert Trees.eventually(fn -> Trees.carrying(token) != [] end)
     Trees.kill(pid, "STOP")
+    File.touch!(gate)
     fun.()
     Trees.kill(pid, "CONT")
     [_all, result] = await(port, ~r/result (.*)\n/, "")
@@ -66,13 +73,14 @@ defmodule MuonTrap.PauseTest do
        context do
     code = """
     IO.puts("now")
-    result = MuonTrap.cmd("sh", ["-c", "sleep 1; echo done; exit 3"], timeout: 3_000, env: env)
+    script = "until [ -e $GATE ]; do sleep 0.05; done; echo done; exit 3"
+    result = MuonTrap.cmd("sh", ["-c", script], timeout: 8_000, env: env)
     IO.puts("result " <> inspect(result))
     """
 
     result =
-      paused(code, context.token, fn ->
-        Process.sleep(3_500)
+      paused(code, context, fn ->
+        Process.sleep(8_500)
         await_program_gone(context.token)
       end)
 
@@ -86,7 +94,7 @@ defmodule MuonTrap.PauseTest do
     IO.puts("result " <> inspect(result))
     """
 
-    assert paused(code, context.token, fn -> Process.sleep(6_000) end) ==
+    assert paused(code, context, fn -> Process.sleep(6_000) end) ==
              ~S({"so far\n", :timeout})
   end
 
@@ -96,8 +104,10 @@ defmodule MuonTrap.PauseTest do
   test "gives the result of a program that ended while the VM was stopped during its stop",
        context do
     code = """
-    script = "trap 'sleep 0.8; exit 3' TERM; echo ready; while :; do sleep 0.05; done"
-    opts = [delay_to_sigkill: 2_000, env: env]
+    script =
+      "trap 'until [ -e $GATE ]; do sleep 0.05; done; exit 3' TERM; echo ready; while :; do sleep 0.05; done"
+
+    opts = [delay_to_sigkill: 10_000, env: env]
     options = MuonTrap.Options.validate!(:cmd, "sh", ["-c", script], opts)
     {:ok, command} = MuonTrap.Command.start(options, {:null, :pipe, :inherit}, announce: true)
     {{:started, _pid}, command} = MuonTrap.Command.next(command, :infinity)
@@ -109,9 +119,9 @@ defmodule MuonTrap.PauseTest do
     """
 
     result =
-      paused(code, context.token, fn ->
+      paused(code, context, fn ->
         await_program_gone(context.token)
-        Process.sleep(26_000)
+        Process.sleep(42_000)
       end)
 
     assert result == "{:exited, 3}"

@@ -36,7 +36,10 @@ defmodule MuonTrap.Daemon.NotifyTest do
 
   signal.signal(signal.SIGTERM, stop)
   say(sys.argv[1].split())
-  while True: time.sleep(1000)
+  # A signal that comes just before a sleep is handled after it.
+  signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+  signal.sigwait([signal.SIGTERM])
+  stop()
   """
 
   setup do

@@ -10,17 +10,20 @@ defmodule MuonTrap.Daemon.Log do
   alias MuonTrap.{StderrTail, Text}
   require Logger
 
-  # How many lines are logged before the time is looked at.
-  @lines_at_once 8
+  # How many lines are logged before the time is looked at: more and more of them while that takes less than
+  # `@quick_us`, because to look at the time takes longer than to hand over a line.
+  @lines_at_once 4..64
+  @quick_us 100
 
   @enforce_keys [:command, :sinks]
-  defstruct [:command, :sinks, :rate, failed?: false]
+  defstruct [:command, :sinks, :rate, failed?: false, at_once: @lines_at_once.first]
 
   @type t :: %__MODULE__{
           command: String.t(),
           sinks: %{Streams.stream() => Streams.sink()},
           rate: Rate.t() | nil,
-          failed?: boolean()
+          failed?: boolean(),
+          at_once: pos_integer()
         }
 
   @doc "Makes the log of a Daemon from its options."
@@ -56,30 +59,40 @@ defmodule MuonTrap.Daemon.Log do
   Logs lines until there is none, or that time is over (monotonic, in microseconds). Returns those that are left.
   """
   @spec write(t(), Streams.stream(), [binary()], integer() | :infinity) :: {[binary()], t()}
-  def write(log, stream, lines, until_us),
-    do: write(log, Map.fetch!(log.sinks, stream), lines, until_us, @lines_at_once)
-
-  defp write(log, nil, _lines, _until_us, _at_once), do: {[], log}
-  defp write(log, _sink, [], _until_us, _at_once), do: {[], log}
-
-  defp write(log, sink, lines, until_us, 0) do
-    if now_us() < until_us,
-      do: write(log, sink, lines, until_us, @lines_at_once),
-      else: {lines, log}
+  def write(log, stream, lines, until_us) do
+    case Map.fetch!(log.sinks, stream) do
+      nil -> {[], log}
+      sink -> write(log, sink, lines, until_us, now_us())
+    end
   end
 
-  defp write(log, sink, [line | lines], until_us, at_once),
-    do: write(put(log, sink, line), sink, lines, until_us, at_once - 1)
+  defp write(log, _sink, [], _until_us, _since_us), do: {[], log}
+
+  defp write(log, sink, lines, until_us, since_us) do
+    {lines, log} = some(lines, log, sink, log.at_once)
+    now_us = now_us()
+    log = %{log | at_once: at_once(log.at_once, now_us - since_us)}
+    if now_us < until_us, do: write(log, sink, lines, until_us, now_us), else: {lines, log}
+  end
+
+  defp at_once(lines, took_us) when took_us < @quick_us, do: min(2 * lines, @lines_at_once.last)
+  defp at_once(_lines, _took_us), do: @lines_at_once.first
+
+  defp some(lines, log, _sink, at_once) when lines == [] or at_once == 0, do: {lines, log}
+
+  defp some([line | lines], log, sink, at_once),
+    do: some(lines, put(log, sink, line), sink, at_once - 1)
 
   # What is passed on is not logged.
-  defp put(%{rate: rate} = log, sink, line) when rate != nil and sink != :standard_error do
+  defp put(%{rate: nil} = log, sink, line), do: hand_over(log, sink, line)
+  defp put(log, :standard_error, line), do: hand_over(log, :standard_error, line)
+
+  defp put(%{rate: rate} = log, sink, line) do
     case Rate.take(rate, now_us()) do
       {:pass, rate} -> hand_over(%{log | rate: rate}, sink, line)
       {:drop, rate} -> %{log | rate: rate}
     end
   end
-
-  defp put(log, sink, line), do: hand_over(log, sink, line)
 
   # What a logger does must not take the program down.
   defp hand_over(log, sink, line) do
@@ -89,8 +102,8 @@ defmodule MuonTrap.Daemon.Log do
     kind, reason -> failed(log, kind, reason, __STACKTRACE__)
   end
 
-  defp emit(:standard_error, line), do: StderrTail.show([line, ?\n])
   defp emit(fun, line) when is_function(fun), do: fun.(line)
+  defp emit(:standard_error, line), do: StderrTail.show([line, ?\n])
   defp emit({m, f, args}, line), do: apply(m, f, [line | args])
 
   defp emit({:logger, level, prefix, nil}, line), do: Daemon.log(level, prefix <> line)

@@ -78,38 +78,46 @@ defmodule MuonTrap.Daemon.Log do
   defp at_once(lines, took_us) when took_us < @quick_us, do: min(2 * lines, @lines_at_once.last)
   defp at_once(_lines, _took_us), do: @lines_at_once.first
 
+  defp some(lines, log, sink, at_once) when log.rate == nil or sink == :standard_error,
+    do: each(lines, log, sink, at_once)
+
   defp some(lines, log, _sink, at_once) when lines == [] or at_once == 0, do: {lines, log}
 
-  defp some([line | lines], log, sink, at_once),
-    do: some(lines, put(log, sink, line), sink, at_once - 1)
+  # What is passed on is not counted.
+  defp some([line | lines], log, sink, at_once) do
+    log =
+      case Rate.take(log.rate, now_us()) do
+        {:pass, rate} -> emit(%{log | rate: rate}, sink, line)
+        {:drop, rate} -> %{log | rate: rate}
+      end
 
-  # What is passed on is not logged.
-  defp put(%{rate: nil} = log, sink, line), do: hand_over(log, sink, line)
-  defp put(log, :standard_error, line), do: hand_over(log, :standard_error, line)
-
-  defp put(%{rate: rate} = log, sink, line) do
-    case Rate.take(rate, now_us()) do
-      {:pass, rate} -> hand_over(%{log | rate: rate}, sink, line)
-      {:drop, rate} -> %{log | rate: rate}
-    end
+    some(lines, log, sink, at_once - 1)
   end
 
+  defp each([line | lines], log, sink, at_once) when at_once > 0,
+    do: each(lines, emit(log, sink, line), sink, at_once - 1)
+
+  defp each(lines, log, _sink, _at_once), do: {lines, log}
+
   # What a logger does must not take the program down.
-  defp hand_over(log, sink, line) do
-    emit(sink, line)
+  defp emit(log, sink, line) do
+    cond do
+      is_function(sink) -> sink.(line)
+      sink == :standard_error -> StderrTail.show([line, ?\n])
+      true -> emit_to(sink, line)
+    end
+
     log
   catch
     kind, reason -> failed(log, kind, reason, __STACKTRACE__)
   end
 
-  defp emit(fun, line) when is_function(fun), do: fun.(line)
-  defp emit(:standard_error, line), do: StderrTail.show([line, ?\n])
-  defp emit({m, f, args}, line), do: apply(m, f, [line | args])
+  defp emit_to({m, f, args}, line), do: apply(m, f, [line | args])
 
-  defp emit({:logger, level, prefix, nil}, line), do: Daemon.log(level, prefix <> line)
+  defp emit_to({:logger, level, prefix, nil}, line), do: Daemon.log(level, prefix <> line)
 
   # Not made valid: who gives a transformation can also repair, or knows a logger that does.
-  defp emit({:logger, level, prefix, transform}, line),
+  defp emit_to({:logger, level, prefix, transform}, line),
     do: Daemon.log(level, [prefix, transform.(line)])
 
   # Said once: it will happen again with each line.

@@ -6,7 +6,7 @@ defmodule MuonTrap.Bounds do
   # What a call does not go beyond: its time, the time without output, and the bytes of output. The first that it
   # reaches stops the program; those after it change nothing any more.
 
-  alias MuonTrap.{Options, Result}
+  alias MuonTrap.{Late, Options, Result}
 
   @enforce_keys [:stop, :deadline, :idle_ms, :limit, :excess]
   defstruct [
@@ -66,15 +66,26 @@ defmodule MuonTrap.Bounds do
   defp after_ms(:infinity), do: :infinity
   defp after_ms(ms), do: System.monotonic_time(:millisecond) + ms
 
-  @doc "A bound is reached. Unless another was before, the program is stopped."
+  @doc """
+  A bound is reached. Unless another was before, the program is stopped; unless silence is heard of too late: then it
+  may have been that of a VM that stood still, and is waited for once more.
+  """
   @spec reached(t(), Result.bound()) :: t()
-  def reached(%{stopped_by: nil} = bounds, cause) do
+  def reached(%{stopped_by: nil} = bounds, :idle_timeout) do
+    case Late.more_ms(bounds.idle_at, bounds.idle_ms) do
+      0 -> stop(bounds, :idle_timeout)
+      more_ms -> %{bounds | idle_at: after_ms(more_ms)}
+    end
+  end
+
+  def reached(%{stopped_by: nil} = bounds, cause), do: stop(bounds, cause)
+  def reached(bounds, _cause), do: bounds
+
+  defp stop(bounds, cause) do
     bounds.stop.()
 
     %{bounds | stopped_by: cause, deadline: :infinity, idle_ms: :infinity, idle_at: :infinity}
   end
-
-  def reached(bounds, _cause), do: bounds
 
   @doc "Takes a piece of output, and returns of it what the caller gets."
   @spec keep(t(), binary()) :: {binary(), t()}

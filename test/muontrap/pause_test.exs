@@ -9,7 +9,7 @@ defmodule MuonTrap.PauseTest do
 
   use ExUnit.Case
 
-  alias MuonTrap.Trees
+  alias MuonTrap.{Cgroups, Trees}
 
   # The bound for all that a VM does; slow machines are no failure.
   @patience_ms 120_000
@@ -33,9 +33,9 @@ defmodule MuonTrap.PauseTest do
     %{token: token, gate: gate}
   end
 
-  # Runs code in a VM that is stopped once it has said "now" and its program runs, until `fun` returns. The gate,
-  # a file that programs wait for, is there once the VM is stopped. What the VM says after that.
-  defp paused(code, %{token: token, gate: gate}, fun) do
+  # Runs code in a VM, and `fun` once that has said "now" and its program runs. What the VM has to say as its result.
+  # Programs can wait for the gate, a file.
+  defp await_result(code, %{token: token, gate: gate}, fun) do
     vm = System.find_executable("elixir")
     args = ["-pa", Application.app_dir(:muontrap, "ebin"), "-e", @prelude <> code, token, gate]
     port = Port.open({:spawn_executable, vm}, [:binary, :exit_status, args: args])
@@ -43,12 +43,36 @@ defmodule MuonTrap.PauseTest do
     on_exit(fn -> if File.exists?("/proc/#{pid}"), do: Trees.kill(pid, "KILL") end)
     [_all] = await(port, ~r/now\n/, "")
     assert Trees.eventually(fn -> Trees.carrying(token) != [] end)
-    Trees.kill(pid, "STOP")
-    File.touch!(gate)
-    fun.()
-    Trees.kill(pid, "CONT")
+    fun.(pid)
     [_all, result] = await(port, ~r/result (.*)\n/, "")
     result
+  end
+
+  # Stops the VM alone. The gate opens once it stands still.
+  defp paused(code, %{gate: gate} = context, fun) do
+    await_result(code, context, fn vm ->
+      Trees.kill(vm, "STOP")
+      File.touch!(gate)
+      fun.()
+      Trees.kill(vm, "CONT")
+    end)
+  end
+
+  # Stops the VM and its program for a time, as `docker pause` does. The gate opens when both go on.
+  defp frozen(code, %{token: token, gate: gate} = context, ms) do
+    await_result(code, context, fn vm ->
+      programs = Trees.carrying(token)
+      Enum.each(programs, &Trees.kill(&1, "STOP"))
+      # It takes what they have written so far.
+      Process.sleep(100)
+      Trees.kill(vm, "STOP")
+      Process.sleep(ms)
+      # It finds out how late it is, with nothing to hear.
+      Trees.kill(vm, "CONT")
+      Process.sleep(300)
+      Enum.each(programs, &Trees.kill(&1, "CONT"))
+      File.touch!(gate)
+    end)
   end
 
   defp await(port, pattern, said) do
@@ -125,5 +149,74 @@ defmodule MuonTrap.PauseTest do
       end)
 
     assert result == "{:exited, 3}"
+  end
+
+  describe "what was as silent as its VM because both were frozen" do
+    test "is not idle", context do
+      code = """
+      IO.puts("now")
+      script = "until [ -e $GATE ]; do echo x; sleep 0.1; done; exit 3"
+      result = MuonTrap.run("sh", ["-c", script], idle_timeout: 3_000, env: env)
+      IO.puts("result " <> inspect({result.status, result.stopped_by}))
+      """
+
+      assert frozen(code, context, 6_000) == "{{:exited, 3}, nil}"
+    end
+
+    test "has not missed its watchdog", context do
+      code = """
+      script = ~S'''
+      import os, socket, sys, time
+      name = os.environ["NOTIFY_SOCKET"].replace("@", "\\0", 1)
+      out = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+      out.connect(name)
+      out.send(b"READY=1")
+      while not os.path.exists(os.environ["GATE"]):
+          out.send(b"WATCHDOG=1")
+          time.sleep(0.1)
+      sys.exit(3)
+      '''
+
+      Process.flag(:trap_exit, true)
+      opts = [ready: :notify, watchdog: 3_000, start_timeout: 60_000, env: env]
+      {:ok, daemon} = MuonTrap.Daemon.start_link("python3", ["-c", script], opts)
+      IO.puts("now")
+      receive(do: ({:EXIT, ^daemon, reason} -> IO.puts("result " <> inspect(reason))))
+      """
+
+      if System.find_executable("python3"),
+        do: assert(frozen(code, context, 6_000) == ":error_exit_status"),
+        else: Cgroups.announce("there is no python3 to send what a watchdog waits for")
+    end
+
+    test "is not too late to become ready", context do
+      code = """
+      Process.flag(:trap_exit, true)
+      script = "until [ -e $GATE ]; do sleep 0.05; done; echo open; exec sleep 1000"
+      opts = [ready: {:output, ~r/open/}, start_timeout: 5_000, logger_fun: fn _ -> :ok end, env: env]
+      IO.puts("now")
+      {result, _daemon} = MuonTrap.Daemon.start_link("sh", ["-c", script], opts)
+      IO.puts("result " <> inspect(result))
+      """
+
+      assert frozen(code, context, 9_000) == ":ok"
+    end
+
+    test "has its time between two signals", context do
+      code = """
+      Process.flag(:trap_exit, true)
+      trap = "trap 'until [ -e $GATE ]; do sleep 0.05; done; echo bye; exit 3' INT"
+      tell = fn line -> if line == "bye", do: IO.puts("result bye") end
+      opts = [stop: [:sigint, 3_000, :sigkill], ready: {:output, ~r/ready/}, logger_fun: tell, env: env]
+      script = trap <> "; echo ready >&2; while :; do sleep 0.05; done"
+      opts = Keyword.merge(opts, log_stderr: :debug)
+      {:ok, daemon} = MuonTrap.Daemon.start_link("sh", ["-c", script], opts)
+      spawn(fn -> GenServer.stop(daemon) end)
+      IO.puts("now")
+      receive(do: ({:EXIT, ^daemon, _reason} -> IO.puts("result killed")))
+      """
+
+      assert frozen(code, context, 6_000) == "bye"
+    end
   end
 end

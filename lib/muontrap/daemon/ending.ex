@@ -8,7 +8,7 @@ defmodule MuonTrap.Daemon.Ending do
 
   import MuonTrap.Command, only: [is_terminal: 1]
 
-  alias MuonTrap.{Command, Input, Nif}
+  alias MuonTrap.{Command, Input, Late, Nif}
   alias MuonTrap.Daemon.{Flow, Launch, Orders, Reload, State, StopCommand}
 
   @margin_ms Launch.margin_ms()
@@ -18,7 +18,7 @@ defmodule MuonTrap.Daemon.Ending do
   # steps: what to do when the deadline has passed, and how long to wait after that; latest: the last deadline that a
   # program gets by asking for it; commands: that run meanwhile
   @enforce_keys [:steps, :latest]
-  defstruct [:steps, :latest, :deadline, commands: []]
+  defstruct [:steps, :latest, :deadline, :pause_ms, commands: []]
 
   @doc "Stops a program that runs, and returns when nothing of it is left."
   @spec stop(State.t()) :: State.t()
@@ -49,7 +49,8 @@ defmodule MuonTrap.Daemon.Ending do
   defp step(state, %{steps: [{act, pause_ms} | later]} = plan) do
     commands = act(act, pause_ms, state) ++ plan.commands
     deadline = State.now_ms() + pause_ms
-    drain(state, %{plan | steps: later, commands: commands, deadline: deadline})
+    plan = %{plan | steps: later, commands: commands, deadline: deadline, pause_ms: pause_ms}
+    drain(state, plan)
   end
 
   # Only after a crash between an event and its acknowledgement.
@@ -99,7 +100,14 @@ defmodule MuonTrap.Daemon.Ending do
         {_alive, state} = Orders.take(state, socket, datagram)
         drain(state, extend(plan, datagram))
     after
-      patience_ms -> if idle?, do: step(state, plan), else: state |> Flow.log() |> drain(plan)
+      patience_ms -> if idle?, do: in_vain(state, plan), else: state |> Flow.log() |> drain(plan)
+    end
+  end
+
+  defp in_vain(state, plan) do
+    case Late.more_ms(plan.deadline, plan.pause_ms) do
+      0 -> step(state, plan)
+      more_ms -> hear_end(state, %{plan | deadline: State.now_ms() + more_ms})
     end
   end
 

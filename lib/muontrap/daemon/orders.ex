@@ -6,7 +6,7 @@ defmodule MuonTrap.Daemon.Orders do
   # What a Daemon does about what its program tells of itself, and about its silence.
 
   alias MuonTrap.Daemon.{Notify, Ready, Reload, State}
-  alias MuonTrap.Error
+  alias MuonTrap.{Error, Late}
 
   @doc """
   Takes a datagram; `:failed` if the program says so. The socket is read until the program has ended: programs go on to
@@ -39,15 +39,16 @@ defmodule MuonTrap.Daemon.Orders do
 
   defp obey({:extend_ms, more_ms}, %{timer: timer} = state) when timer != nil do
     left_ms = :erlang.read_timer(timer) || 0
-    %{state | timer: State.restart_timer(timer, max(left_ms, more_ms), :start_timeout)}
+    _left = :erlang.cancel_timer(timer)
+    %{state | timer: Late.start(max(left_ms, more_ms), :start_timeout)}
   end
 
   defp obey(_order, state), do: state
 
   # Not before the program is ready, nor once it stops.
   defp restart_watchdog(%{ready: :ready, notify: %{stopping: nil}} = state) do
-    timer = State.restart_timer(state.watchdog, state.options.watchdog, :watchdog)
-    %{state | watchdog: timer}
+    _left = state.watchdog && :erlang.cancel_timer(state.watchdog)
+    %{state | watchdog: Late.start(state.options.watchdog, :watchdog)}
   end
 
   defp restart_watchdog(state), do: state

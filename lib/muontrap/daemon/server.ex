@@ -12,7 +12,7 @@ defmodule MuonTrap.Daemon.Server do
 
   import MuonTrap.Command, only: [is_terminal: 1]
 
-  alias MuonTrap.{Command, Error, Input, Nif, Stdin}
+  alias MuonTrap.{Command, Error, Input, Late, Nif, Stdin}
 
   alias MuonTrap.Daemon.{
     Ending,
@@ -167,8 +167,14 @@ defmodule MuonTrap.Daemon.Server do
     end
   end
 
-  def handle_info({:timeout, timer, :start_timeout}, %{timer: timer} = state),
-    do: finish(State.error(state, :start_timeout, :timeout), state)
+  def handle_info(
+        {:timeout, timer, {:start_timeout, _due, _wait} = wait},
+        %{timer: timer} = state
+      ) do
+    if again = Late.again(wait),
+      do: {:noreply, %{state | timer: again}},
+      else: finish(State.error(state, :start_timeout, :timeout), state)
+  end
 
   def handle_info({:timeout, timer, {:over, reason}}, %{timer: timer} = state) do
     if State.now_ms() < state.since_ms + @least_life_of_asked_ms and busy?(Launch.parent()),
@@ -176,8 +182,11 @@ defmodule MuonTrap.Daemon.Server do
       else: {:stop, reason, state}
   end
 
-  def handle_info({:timeout, timer, :watchdog}, %{watchdog: timer} = state),
-    do: finish(Orders.missed(state), state)
+  def handle_info({:timeout, timer, {:watchdog, _due, _wait} = wait}, %{watchdog: timer} = state) do
+    if again = Late.again(wait),
+      do: {:noreply, %{state | watchdog: again}},
+      else: finish(Orders.missed(state), state)
+  end
 
   def handle_info({:timeout, timer, :again}, %{timer: timer} = state),
     do: {:noreply, Restart.begin(state)}

@@ -6,7 +6,7 @@ defmodule MuonTrap.Daemon.Start do
   # The start of a program by its Daemon, and what the Daemon hears meanwhile.
 
   alias MuonTrap.Daemon.{Flow, Launch, Notify, Ready, State, Waiting}
-  alias MuonTrap.{Error, Input, Stdin}
+  alias MuonTrap.{Error, Input, Late, Stdin}
 
   @doc """
   Starts the program. The time to become ready counts from `since_ms`, when nothing but the program was to be waited
@@ -43,7 +43,7 @@ defmodule MuonTrap.Daemon.Start do
         stdin: Stdin.write(stdin, command),
         socket: Ready.socket(ready),
         notify: if(options.ready == :notify, do: %Notify{}),
-        timer: if(ready != :ready, do: State.start_timer(left_ms, :start_timeout)),
+        timer: if(ready != :ready, do: Late.start(left_ms, :start_timeout)),
         waiting: nil
     }
   end
@@ -88,7 +88,8 @@ defmodule MuonTrap.Daemon.Start do
       {:udp, _socket, _address, _port, _data} = message ->
         message
 
-      {:timeout, _timer, about} = message when about in [:start_timeout, :watchdog] ->
+      {:timeout, _timer, {about, _due, _wait}} = message
+      when about in [:start_timeout, :watchdog] ->
         message
 
       {task_ref, _result} = message when is_reference(task_ref) ->

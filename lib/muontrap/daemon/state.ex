@@ -5,7 +5,7 @@ defmodule MuonTrap.Daemon.State do
   @moduledoc false
   # What a Daemon's process knows, and its timers.
 
-  alias MuonTrap.{Command, Error, Input, Nif, Options, Stdin, Text}
+  alias MuonTrap.{Command, Error, Input, Late, Nif, Options, Stdin, Text}
   alias MuonTrap.Daemon.{Notify, Output, Ready, Reload, Report, Waiting}
 
   # options: without what must not show in a crash report
@@ -112,7 +112,7 @@ defmodule MuonTrap.Daemon.State do
   @spec ready(t(), Ready.t()) :: t()
   def ready(%{ready: before} = state, :ready) when before != :ready do
     _left = state.timer && :erlang.cancel_timer(state.timer)
-    watchdog = start_timer(state.options.watchdog, :watchdog)
+    watchdog = Late.start(state.options.watchdog, :watchdog)
     %{state | timer: nil, ready: :ready, watchdog: watchdog}
   end
 
@@ -122,14 +122,6 @@ defmodule MuonTrap.Daemon.State do
   @spec start_timer(non_neg_integer() | :infinity | nil, term()) :: reference() | nil
   def start_timer(unlimited, _about) when unlimited in [nil, :infinity], do: nil
   def start_timer(timeout_ms, about), do: :erlang.start_timer(timeout_ms, self(), about)
-
-  @doc "The same in place of another one."
-  @spec restart_timer(reference() | nil, non_neg_integer() | :infinity | nil, term()) ::
-          reference() | nil
-  def restart_timer(timer, timeout_ms, about) do
-    _left = timer && :erlang.cancel_timer(timer)
-    start_timer(timeout_ms, about)
-  end
 
   @doc "An error of this Daemon's program."
   @spec error(t(), Error.step(), Error.reason()) :: Error.t()

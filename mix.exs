@@ -60,7 +60,7 @@ defmodule MuonTrap.MixProject do
       groups_for_modules: [
         "Run programs": ~r"^MuonTrap(\.(Daemon|Pipeline|Result|Session|Stream))?$",
         Errors: ~r"Error$",
-        Look: ~r"^MuonTrap\.(Doctor|Telemetry|Top)$",
+        Look: ~r"^MuonTrap\.(Doctor|LiveDashboard|Telemetry|Top)$",
         Configure: ~r"^MuonTrap\.(Cgroup|Defaults|Options|Signal)$",
         "Old code": ~r"^MuonTrap\.Port$"
       ],

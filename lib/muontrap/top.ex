@@ -39,7 +39,7 @@ defmodule MuonTrap.Top do
   and memory are `-`.
   """
 
-  alias MuonTrap.Top.{Keys, Sample, Table, View}
+  alias MuonTrap.Top.{Action, Keys, Sample, Table, View}
 
   # As a part of the time.
   @most_share 0.009
@@ -133,17 +133,8 @@ defmodule MuonTrap.Top do
     end
   end
 
-  defp act(view, {:stop, id}) do
-    said = if MuonTrap.Nif.stop_by_id(id), do: "stopping #{id}", else: "there is no command #{id}"
-    %{view | message: said}
-  end
-
-  defp act(view, {:signal, id, signal}) do
-    case MuonTrap.signal(id, signal) do
-      :ok -> %{view | message: "sent #{signal} to #{id}"}
-      {:error, reason} -> %{view | message: "cannot signal #{id}: #{:file.format_error(reason)}"}
-    end
-  end
+  defp act(view, action) when elem(action, 0) in [:stop, :signal],
+    do: %{view | message: Action.run(action)}
 
   defp act(view, action), do: View.change(view, action)
 

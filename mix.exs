@@ -19,8 +19,6 @@ defmodule MuonTrap.MixProject do
       compilers: [:muontrap_native | Mix.compilers()],
       elixirc_paths: elixirc_paths(Mix.env()),
       start_permanent: Mix.env() == :prod,
-      # Of mix muontrap.checksum alone.
-      xref: [exclude: [:crypto]],
       deps: deps(Mix.env()),
       docs: docs(),
       package: package()

@@ -30,6 +30,9 @@ defmodule MuonTrap do
   alias MuonTrap.Daemon.Waiting
   alias MuonTrap.Options.Words
 
+  @typedoc "A program of a pipeline: command, arguments, and options of its own."
+  @type program :: {binary(), [binary()]} | {binary(), [binary()], keyword() | map()}
+
   @doc """
   Runs a program and returns its output and exit status, as `System.cmd/3` does.
 
@@ -380,7 +383,7 @@ defmodule MuonTrap do
       iex> MuonTrap.pipeline([{"sh", ["-c", "exit 3"]}, {"cat", []}]).status
       {:exited, 3}
   """
-  @spec pipeline([Pipeline.program()], keyword() | map()) :: Result.t()
+  @spec pipeline([program()], keyword() | map()) :: Result.t()
   def pipeline(programs, opts \\ []), do: programs |> Pipeline.validate!(opts) |> Pipeline.run()
 
   @doc """
@@ -404,7 +407,7 @@ defmodule MuonTrap do
       iex> MuonTrap.pipeline!([{"echo", ["hello"]}, {"tr", ["a-z", "A-Z"]}]).output
       "HELLO\\n"
   """
-  @spec pipeline!([Pipeline.program()], keyword() | map()) :: Result.t()
+  @spec pipeline!([program()], keyword() | map()) :: Result.t()
   def pipeline!(programs, opts \\ []), do: programs |> Pipeline.validate!(opts) |> Pipeline.run!()
 
   @doc """

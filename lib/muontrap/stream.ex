@@ -19,6 +19,7 @@ defmodule MuonTrap.Stream do
   import MuonTrap.Command, only: [is_terminal: 1]
 
   alias MuonTrap.{Bounds, Call, Command, Commands, Input, Nif, Options, StderrTail}
+  alias MuonTrap.Options.Words
 
   @enforce_keys [:options, :mode]
   defstruct [:options, :mode]
@@ -33,6 +34,21 @@ defmodule MuonTrap.Stream do
   # `:silent`, for what another program reads, does neither.
   @spec new(Options.t(), :raise | :result) :: t()
   def new(options, mode), do: %__MODULE__{options: options, mode: mode}
+
+  @doc false
+  # The stream of a program that reads this enumerable.
+  @spec filter(Enumerable.t(), {binary(), [binary()], keyword() | map()}, :raise | :result) ::
+          t()
+  def filter(enumerable, {command, args, opts}, mode) do
+    for {key, value} <- opts, key in [:input, :stdin] do
+      raise ArgumentError,
+            "the program of a pipeline reads what is piped to it: leave #{inspect(key)} out, " <>
+              "got: #{Words.kind(value)}"
+    end
+
+    input = {:input, as_input(enumerable)}
+    :stream |> Options.validate!(command, args, [input | Enum.to_list(opts)]) |> new(mode)
+  end
 
   @doc false
   # What a program gets of an enumerable: of a stream its standard output alone, however it ends.

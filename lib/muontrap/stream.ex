@@ -6,9 +6,9 @@ defmodule MuonTrap.Stream do
   The output of a program as an enumerable: what `MuonTrap.stream!/3`, `MuonTrap.stream/3`, `MuonTrap.pipe!/4` and
   `MuonTrap.pipe/4` return.
 
-  It is lazy. Each enumeration starts a program of its own, which the enumerating process owns: when that process ends,
-  so does the program with everything it started. Only what was asked for is read. A program that is faster than its
-  consumer waits, and at most `:stdio_window` bytes of its output are in the VM.
+  It is lazy. Each enumeration starts the program anew. The enumerating process owns the program: when the process ends,
+  the program and everything that it started ends, too. Output is read only when it is needed. A program that is faster
+  than its consumer waits, and at most `:stdio_window` bytes of its output are in the VM.
 
   An enumeration returns when the program and everything it started is gone. If it stops early (`Enum.take/2`, an
   exception, a `throw`), the program gets `:stop_signal`, and after `:delay_to_sigkill` what is left gets SIGKILL. A

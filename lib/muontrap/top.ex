@@ -34,9 +34,8 @@ defmodule MuonTrap.Top do
       `waits` for a Daemon that waits for its `:restart_backoff`, and has no `ID` meanwhile
     * `OWNER`, `COMMAND` - the process that runs it, by name if it has one; program and arguments
 
-  A table takes less than 1 % of a processor: when one took long to gather, the next comes later than was asked for.
-  Nobody but who reads this table waits for it. Where `/proc` is not mounted, or is that of another PID namespace, CPU
-  and memory are `-`.
+  The table takes less than 1 % of a processor: if it takes long to gather, it is drawn less often. Commands and their
+  owners do not wait for it. Where `/proc` is not mounted, or is that of another PID namespace, CPU and memory are `-`.
   """
 
   alias MuonTrap.Top.{Action, Keys, Sample, Table, View}

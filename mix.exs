@@ -19,8 +19,6 @@ defmodule MuonTrap.MixProject do
       compilers: [:muontrap_native | Mix.compilers()],
       elixirc_paths: elixirc_paths(Mix.env()),
       start_permanent: Mix.env() == :prod,
-      # Of mix muontrap.checksum alone.
-      xref: [exclude: [:crypto]],
       deps: deps(Mix.env()),
       docs: docs(),
       package: package()
@@ -58,9 +56,9 @@ defmodule MuonTrap.MixProject do
         Project: ~r"CHANGELOG|CONTRIBUTING"
       ],
       groups_for_modules: [
-        "Run programs": ~r"^MuonTrap(\.(Daemon|Pipeline|Result|Session|Stream))?$",
+        "Run programs": ~r"^MuonTrap(\.(Daemon|Result|Session|Stream))?$",
         Errors: ~r"Error$",
-        Look: ~r"^MuonTrap\.(Doctor|Telemetry|Top)$",
+        Look: ~r"^MuonTrap\.(Doctor|LiveDashboard|Telemetry|Top)$",
         Configure: ~r"^MuonTrap\.(Cgroup|Defaults|Options|Signal)$",
         "Old code": ~r"^MuonTrap\.Port$"
       ],
@@ -77,7 +75,8 @@ defmodule MuonTrap.MixProject do
 
   # Whatever guides there are. The first come first in the sidebar.
   defp extras do
-    first = ["README.md", "guides/getting-started.md", "guides/cheatsheet.cheatmd"]
+    names = ~w(getting-started.md cheatsheet.cheatmd supervision.md streams.md sessions.md)
+    first = ["README.md" | Enum.map(names, &"guides/#{&1}")]
     others = Path.wildcard("{livebooks,guides}/*.{livemd,md,cheatmd}")
     results = Path.wildcard("bench/RESULTS.md")
     Enum.uniq(first ++ others ++ results ++ ["CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"])

@@ -8,14 +8,14 @@ defmodule MuonTrap do
       iex> MuonTrap.cmd("echo", ["hello"])
       {"hello\\n", 0}
 
-  When a call returns, the program and everything that it started is gone. The same holds when the calling process or
-  the VM ends before, in whatever way. That needs neither root nor cgroups.
+  When a call returns, the program and everything that it started is gone. The same holds if the calling process or the
+  VM ends first, for whatever reason. You need neither root nor cgroups for that.
 
-  | to | call | it returns |
+  | you want to | call | it returns |
   |---|---|---|
   | replace `System.cmd/3` | `cmd/3` | output and exit status |
-  | know all about the end | `run/3` | a `MuonTrap.Result` |
-  | fail unless the status is 0 | `cmd!/3`, `run!/3` | the output, or the result |
+  | know how a program ended | `run/3` | a `MuonTrap.Result` |
+  | raise unless the status is 0 | `cmd!/3`, `run!/3` | the output, or the result |
   | replace `System.shell/2` | `shell/2` | output and exit status |
   | handle output as it comes | `stream!/3`, `stream/3` | a lazy enumerable |
   | filter an enumerable by programs | `pipe!/4`, `pipe/4` | a lazy enumerable |
@@ -23,28 +23,31 @@ defmodule MuonTrap do
   | talk to a program | `open/3` | a `MuonTrap.Session` |
   | keep a program running | `MuonTrap.Daemon` | a child of your supervisor |
 
-  The calls can have their program on another node, with `:node`, except for sessions and pipelines.
+  With `:node` the program runs on another node. Sessions and pipelines do not take that option.
   """
 
-  alias MuonTrap.{Collect, Defaults, Doctor, Live, Nif, Options, Pipeline, Result, Session}
-  alias MuonTrap.Daemon.Waiting
-  alias MuonTrap.Options.Words
+  alias MuonTrap.{Collect, Defaults, Doctor, Live, Options, Pipeline, Result, Session}
+
+  @typedoc "A program of a pipeline: command, arguments, and options of its own."
+  @type program :: {binary(), [binary()]} | {binary(), [binary()], keyword() | map()}
+
+  @typedoc "An entry of `list/0`, or its `:id`."
+  @type command :: %{:id => pos_integer() | nil, optional(atom()) => term()} | pos_integer()
 
   @doc """
   Runs a program and returns its output and exit status, as `System.cmd/3` does.
 
-  `command` is an absolute path or a name to look up in `PATH`; `args` reach the program as they are, no shell is
-  involved. The call blocks until the program has ended and nothing of what it started is left. It never ends the calling
-  process, and leaves its mailbox empty of messages of its own.
+  `command` is an absolute path, or a name to look up in `PATH`. `args` reach the program unchanged; there is no shell.
+  The call blocks until the program has ended, and nothing is left of what it started. It never ends the calling
+  process, and leaves no message in its mailbox.
 
-  Returns `{output, exit_status}`. The output is what `:into` made of it. The status is the exit code, or 128 and the
-  number of the signal that ended the program (137 for SIGKILL), or the bound
-  that it was stopped by, the first that it reached: `:timeout`, `:idle_timeout` or `:max_output`. Output that
-  `:max_output` has cut off is no failure; `run/3` says so in its result.
+  Returns `{output, exit_status}`. The output is what `:into` made of it. The status is the exit code, or 128 plus the
+  number of the signal that ended the program (137 for SIGKILL), or the first bound that it reached: `:timeout`,
+  `:idle_timeout` or `:max_output`. If `:max_output` only cuts output off, the status does not change.
 
   If the calling process ends first, the program gets `:stop_signal`, and after `:delay_to_sigkill` everything that is
-  left gets SIGKILL. If the program ends first, the background processes that it leaves may pass on the output that
-  they have, and are then killed; `:linger` gives them longer.
+  left gets SIGKILL. If the program ends first, its background processes may finish writing their output, and are then
+  killed; `:linger` gives them more time.
 
   ## Options
 
@@ -52,20 +55,19 @@ defmodule MuonTrap do
   ## Errors
 
     * `ArgumentError` - a mistake in the call: an unknown option, a value of the wrong kind
-    * `ErlangError` with the errno in `:original` (`:enoent`, `:eacces`, `:e2big`, `:emfile`, …), as `System.cmd/3`
-      raises it - the program cannot be found or executed, `:cd` cannot be entered, or the system is short of something.
-      What is printed together with the stack trace, as by IEx and in crash logs, says which of them it was; after
-      `rescue`, `Exception.format/3` with `error.original` and `__STACKTRACE__` does. `run/3` raises a `MuonTrap.Error`
-      to match on instead
+    * `ErlangError` with the errno in `:original` (`:enoent`, `:eacces`, `:e2big`, `:emfile`, …), as from
+      `System.cmd/3` - the program cannot be found or executed, `:cd` cannot be entered, or the system is short of
+      something. IEx and crash logs say which; after `rescue`, `Exception.format/3` with `error.original` and
+      `__STACKTRACE__` does. `run/3` raises a `MuonTrap.Error` to match on instead
     * `MuonTrap.Error` - the system refused an option (user, limit, cgroup), and the program did not run; a helper was
       killed, and the program with it (the step is `:shim`); the native library is missing (`:nif`); or the other node
       cannot be reached, or was lost (`:node`)
 
-  A program that its cgroup's memory limit leaves no room for returns `{"", 137}`, as if the OOM killer had ended it,
-  and the log names the limit.
+  If the memory limit of its cgroup is too small even to start the program, you get `{"", 137}`, as if the OOM killer
+  had ended it, and the log names the limit.
 
-  Processes that cannot be killed, another user's or those stuck in the kernel, are waited for some seconds. They are
-  then logged as an error, and the call returns; `run/3` names them in its result.
+  The call waits some seconds for processes that cannot be killed: those of another user, or stuck in the kernel. Then it
+  logs an error and returns; `run/3` names them in its result.
 
   ## Examples
 
@@ -92,10 +94,10 @@ defmodule MuonTrap do
   end
 
   @doc """
-  Runs a program as `cmd/3` does, and returns all that is known of its end.
+  Runs a program as `cmd/3` does, and returns a `MuonTrap.Result`.
 
-  It blocks as long, gives the same guarantees and takes the same options, and `:capture_stderr` as well. However the
-  program ends, that is no error but a `MuonTrap.Result`; so are processes that could not be killed.
+  Options, blocking and guarantees are those of `cmd/3`; `:capture_stderr` is there, too. The end of the program is never
+  an error, whatever it is: the result describes it, and names processes that could not be killed.
 
   ## Options
 
@@ -103,8 +105,8 @@ defmodule MuonTrap do
   ## Errors
 
     * `ArgumentError` - a mistake in the call
-    * `MuonTrap.Error` - the program could not be started, or a helper was killed (the step is `:shim`) and nobody
-      knows how the program ended; `t:MuonTrap.Error.step/0` lists what to match on
+    * `MuonTrap.Error` - the program could not be started, or a helper was killed (the step is `:shim`), so that the
+      end of the program is unknown; `t:MuonTrap.Error.step/0` lists the steps
 
   ## Examples
 
@@ -129,9 +131,8 @@ defmodule MuonTrap do
   @doc """
   Runs a program as `cmd/3` does, returns its output, and raises unless it exits with 0.
 
-  It takes the options of `cmd/3`, blocks as long and gives the same guarantees. Standard error is passed on to the VM's
-  piece by piece, and its end becomes part of the message that is raised. With `:stderr_to_stdout`,
-  `:capture_stderr_only` or `use_stdio: false` it goes where they say.
+  Options, blocking and guarantees are those of `cmd/3`. Standard error goes to that of the VM, unless an option sends it
+  elsewhere, and the message of the exception has the end of it.
 
   ## Errors
 
@@ -152,8 +153,8 @@ defmodule MuonTrap do
   @doc """
   Runs a program as `run/3` does, and raises unless it exits with 0.
 
-  It takes the options of `run/3`, blocks as long and gives the same guarantees. Standard error goes where that of `cmd!/3`
-  goes, and with `:capture_stderr` into the result.
+  Options, blocking and guarantees are those of `run/3`. Standard error is treated as by `cmd!/3`, and with
+  `:capture_stderr` it is in the result, too.
 
   ## Errors
 
@@ -171,11 +172,10 @@ defmodule MuonTrap do
   @doc """
   Runs a line of shell as `System.shell/2` does, contained.
 
-  `/bin/sh -c` runs the line. Options, return value, errors and guarantees are those of `cmd/3`, and it blocks as long.
-  Standard input is `/dev/null` unless `:input` or `:stdin` say otherwise; `:close_stdin` is accepted for
-  `System.shell/2`, without effect.
+  `/bin/sh -c` runs the line. Options, return value, errors, blocking and guarantees are those of `cmd/3`. `:close_stdin`
+  of `System.shell/2` has no effect: standard input is `/dev/null`, unless `:input` or `:stdin` say otherwise.
 
-  Never build the line from text that comes from elsewhere. Pass such text in `:env`, and write `"$NAME"` in the line.
+  Never put text from outside into the line. Pass it in `:env`, and write `"$NAME"` in the line.
 
   ## Examples
 
@@ -192,20 +192,18 @@ defmodule MuonTrap do
   @doc """
   Returns the output of a program as a lazy enumerable that raises at its end unless the program exits with 0.
 
-  Nothing is started before it is enumerated; `MuonTrap.Stream` says what an enumeration does, where, and what ends it.
-  Elements are binaries as they come, with `:lines` whole lines, and with `:capture_stderr` tagged: `{:stdout, bytes}` and
-  `{:stderr, bytes}`. Without that option standard error is passed on to the VM's, and its end becomes part of the
-  message that is raised.
+  The program starts when the stream is enumerated; `MuonTrap.Stream` describes an enumeration. Elements are binaries as
+  they arrive, or whole lines with `:lines`. With `:capture_stderr` they are `{:stdout, bytes}` and `{:stderr, bytes}`;
+  without it, standard error goes to that of the VM, and the message of the exception has the end of it.
 
   ## Options
 
   #{Options.docs(:stream)}
   ## Errors
 
-    * `ArgumentError` - a mistake in the call; at once
-    * `MuonTrap.Error` - the program could not be started, as by `run/3`; when it is enumerated
-    * `MuonTrap.ExitError` - the program exited with another status than 0, a signal ended it, or a bound stopped it;
-      after the last element
+    * `ArgumentError`, at once - a mistake in the call
+    * `MuonTrap.Error`, during the enumeration - as from `run/3`
+    * `MuonTrap.ExitError`, after the last element - as from `cmd!/3`
 
   ## Examples
 
@@ -222,16 +220,8 @@ defmodule MuonTrap do
   @doc """
   Returns the output of a program as `stream!/3` does, with its result as the last element: `{:exit, result}`.
 
-  However the program ends, that is no error: the `MuonTrap.Result` says how. Standard error is the VM's unless an option
-  takes it.
-
-  ## Options
-
-  Those of `stream!/3`.
-
-  ## Errors
-
-  Those of `stream!/3`, without `MuonTrap.ExitError`.
+  The end of the program is never an error; the `MuonTrap.Result` describes it. Options and errors are those of `stream!/3`,
+  without `MuonTrap.ExitError`.
 
   ## Examples
 
@@ -247,20 +237,12 @@ defmodule MuonTrap do
   @doc """
   Returns the output of a program that reads an enumerable: a filter, to be used in a pipeline.
 
-  It is `stream!/3` with the enumerable as `:input`. A process of its own pulls the enumerable while this one is
-  enumerated, as fast as the program reads. If the enumerable is another program's stream, that program ends with this
-  enumeration, and before it returns.
+  It is `stream!/3` with the enumerable as `:input`, and takes the same options, without `:input` and `:stdin`. Another
+  process pulls the enumerable during the enumeration, as fast as the program reads. If the enumerable is the stream of
+  another program, that program has ended as well when this enumeration returns.
 
-  A program that ends without having read everything, as `head` does, ends those before it as well; that is no error. A
-  program before it that fails raises here.
-
-  ## Options
-
-  Those of `stream!/3`, without `:input` and `:stdin`.
-
-  ## Errors
-
-  Those of `stream!/3`, and what the enumerable raises.
+  If a program ends without reading everything, as `head` does, the programs before it end, too. That is not an error. If a
+  program before it fails, this one raises. Other errors are those of `stream!/3`, and what the enumerable raises.
 
   ## Examples
 
@@ -272,21 +254,13 @@ defmodule MuonTrap do
   """
   @spec pipe!(Enumerable.t(), binary(), [binary()], keyword() | map()) :: MuonTrap.Stream.t()
   def pipe!(enumerable, command, args, opts \\ []),
-    do: MuonTrap.Stream.new(filter(enumerable, command, args, opts), :raise)
+    do: MuonTrap.Stream.filter(enumerable, {command, args, opts}, :raise)
 
   @doc """
   Returns the output of a program that reads an enumerable as `pipe!/4` does, with its result as the last element.
 
-  The result is that of this program alone, as `stream/3` gives it. If the program reads a `stream/3` or `pipe/4`, the
-  result of that is dropped; a `stream!/3` that fails raises here.
-
-  ## Options
-
-  Those of `pipe!/4`.
-
-  ## Errors
-
-  Those of `pipe!/4`, but `MuonTrap.ExitError` only for what the program reads.
+  The result is that of this program only, as from `stream/3`. If the program reads a `stream/3` or `pipe/4`, the result of
+  that is dropped; if it reads a `stream!/3` that fails, this one raises. Options and errors are otherwise those of `pipe!/4`.
 
   ## Examples
 
@@ -296,24 +270,13 @@ defmodule MuonTrap do
   """
   @spec pipe(Enumerable.t(), binary(), [binary()], keyword() | map()) :: MuonTrap.Stream.t()
   def pipe(enumerable, command, args, opts \\ []),
-    do: MuonTrap.Stream.new(filter(enumerable, command, args, opts), :result)
-
-  defp filter(enumerable, command, args, opts) do
-    for {key, value} <- opts, key in [:input, :stdin] do
-      raise ArgumentError,
-            "the program of a pipeline reads what is piped to it: leave #{inspect(key)} out, " <>
-              "got: #{Words.kind(value)}"
-    end
-
-    input = {:input, MuonTrap.Stream.as_input(enumerable)}
-    Options.validate!(:stream, command, args, [input | Enum.to_list(opts)])
-  end
+    do: MuonTrap.Stream.filter(enumerable, {command, args, opts}, :result)
 
   @doc """
-  Starts a program to talk to, and returns a session: `MuonTrap.Session` has what can be done with it.
+  Starts a program to talk to, and returns a session for the functions of `MuonTrap.Session`.
 
-  Returns when the program runs. The calling process owns the session: when it ends, the program and everything it
-  started ends as well.
+  Returns when the program runs. The calling process owns the session: when the process ends, the program and everything
+  that it started ends, too.
 
   ## Options
 
@@ -340,33 +303,29 @@ defmodule MuonTrap do
     do: Session.open(Options.validate!(:session, command, args, opts))
 
   @doc """
-  Runs programs whose output and input are joined, as `a | b | c` in a shell, and returns one result for all.
+  Runs programs joined by pipes, as `a | b | c` in a shell, and returns one result for all.
 
-  `programs` is a list of `{command, args}` or `{command, args, options}`. What one writes goes to the next by a pipe of
-  the kernel and never through the VM; `:input` goes to the first, and what the last writes is the `:output` of the
-  `MuonTrap.Result`. In `:programs` there it has the result of each, which tells how that ended by itself, with its own
-  `:usage`. Its `:status` and `:exit_status` are those of the last program that failed, see `:pipefail`.
+  `programs` is a list of `{command, args}` or `{command, args, options}`. The output of one goes to the next through a pipe
+  of the kernel, never through the VM. `:input` goes to the first, and the output of the last is the `:output` of the
+  `MuonTrap.Result`. `:programs` there has the result of each. `:status` and `:exit_status` are those of the last program
+  that failed, see `:pipefail`.
 
-  Blocks until all have ended, as a shell does: one whose reader ends early gets SIGPIPE when it writes, and one that
-  never writes goes on until `:timeout`. What holds for `run/3` holds for each program: nothing of any is left when this
-  returns, and when the calling process or the VM ends, or a bound is reached, all of them are stopped. If one cannot be
-  started the others are stopped as well.
-
-  What a program leaves in the background has `:linger` to end. That cannot know what is on its way in a pipe between
-  programs.
+  Blocks until all have ended. As in a shell, a program whose reader has ended gets SIGPIPE when it writes; one that never
+  writes runs on until `:timeout`. All guarantees of `run/3` hold for each program. If a bound is reached, or one of them
+  cannot be started, all are stopped. Background processes get `:linger` to end, whatever is still in the pipes then.
 
   ## Options
 
-  For all of it, `:into`, `:lines`, `:input`, `:stdin`, `:timeout`, `:idle_timeout`, `:max_output`, `:capture_stderr`
-  and `:pipefail`. For one program alone, in its own options, `:arg0`, `:cgroup_path` and `:stderr_to_stdout`, which
-  sends it to the next program. All others may be given for each program, or as what holds for each that does not say
-  something else; variables of both `:env` are set. A `:cgroup_base` gives each program a group of its own.
+  Only for the whole pipeline: `:into`, `:lines`, `:input`, `:stdin`, `:timeout`, `:idle_timeout`, `:max_output`,
+  `:capture_stderr` and `:pipefail`. Only for one program, in its own options: `:arg0`, `:cgroup_path` and
+  `:stderr_to_stdout`, which sends standard error to the next program. All others are for both: a program's own value
+  wins, and `:env` of both is merged. `:cgroup_base` gives each program its own group.
 
   #{Options.docs(:pipeline)}
   ## Errors
 
-    * `ArgumentError` - a program or option that makes no sense
-    * `MuonTrap.Error` - a program that cannot be started, with its name as the subject; or a helper was killed
+    * `ArgumentError` - a mistake in the call
+    * `MuonTrap.Error` - a program cannot be started (it is the subject), or a helper was killed
 
   ## Examples
 
@@ -380,31 +339,22 @@ defmodule MuonTrap do
       iex> MuonTrap.pipeline([{"sh", ["-c", "exit 3"]}, {"cat", []}]).status
       {:exited, 3}
   """
-  @spec pipeline([Pipeline.program()], keyword() | map()) :: Result.t()
+  @spec pipeline([program()], keyword() | map()) :: Result.t()
   def pipeline(programs, opts \\ []), do: programs |> Pipeline.validate!(opts) |> Pipeline.run()
 
   @doc """
   Runs programs as `pipeline/2` does, and raises unless the status is `{:exited, 0}`.
 
-  Standard error of each is passed on to that of the VM, or captured with `:capture_stderr`. What is raised names the
-  program that failed, with the end of what that said.
-
-  ## Options
-
-  Those of `pipeline/2`.
-
-  ## Errors
-
-  Those of `pipeline/2`, and
-
-    * `MuonTrap.ExitError` - a program that failed, or a bound that they were stopped by
+  Options and errors are those of `pipeline/2`. Standard error of each program goes to that of the VM, or is captured with
+  `:capture_stderr`. `MuonTrap.ExitError` names the program that failed, with the end of its standard error, or the bound
+  that stopped them.
 
   ## Examples
 
       iex> MuonTrap.pipeline!([{"echo", ["hello"]}, {"tr", ["a-z", "A-Z"]}]).output
       "HELLO\\n"
   """
-  @spec pipeline!([Pipeline.program()], keyword() | map()) :: Result.t()
+  @spec pipeline!([program()], keyword() | map()) :: Result.t()
   def pipeline!(programs, opts \\ []), do: programs |> Pipeline.validate!(opts) |> Pipeline.run!()
 
   @doc """
@@ -418,56 +368,42 @@ defmodule MuonTrap do
         args: ["--capture-output", "--", "tail", "-f", "/var/log/syslog"]
       ])
 
-  [The guide of the command line](command-line.md) says what it takes, and how to acknowledge output
-  (`MuonTrap.Port.report_bytes_handled/2`). New code does better with `cmd/3`, `run/3` or `MuonTrap.Daemon`. Does not
-  block, starts nothing, and does not check that the file is there.
+  [Its guide](command-line.md) lists the options, and says how to acknowledge output
+  (`MuonTrap.Port.report_bytes_handled/2`). New code should use `cmd/3`, `run/3` or `MuonTrap.Daemon`. Does not block, starts
+  nothing, and does not check that the file is there.
   """
   @spec muontrap_path() :: Path.t()
   def muontrap_path, do: Defaults.program_path()
 
   @doc """
-  Lists the commands of this VM that are not over.
+  Lists the commands of this VM whose processes are not all gone. Does not block.
 
-  Each is a map:
+  Each entry is a map:
 
-    * `:id`, `:command` - a number of its own, program and arguments
-    * `:owner`, `:name` - the pid of the process that started it, and the name that is registered for it, or `nil`
-    * `:os_pid` - the program's process id; `nil` before it runs and after it. A program that ends within some
+    * `:id`, `:command` - a unique number; the program and its arguments
+    * `:owner`, `:name` - the pid of the process that started it, and the name it is registered under, or `nil`
+    * `:os_pid` - the process id of the program; `nil` before it runs, and after it. A program that ends within some
       milliseconds may never show one
-    * `:uptime_ms`, `:stdout_bytes`, `:stderr_bytes` - since the start, and what was read of its output
-    * `:unacknowledged_bytes`, `:window_bytes` - how much output is on its way, and how much may be
-    * `:containment`, `:cgroup` - `:cgroup` or `:subreaper`, and the directories of its cgroups
+    * `:uptime_ms`, `:stdout_bytes`, `:stderr_bytes` - time since the start, and how much of its output was read
+    * `:unacknowledged_bytes`, `:window_bytes` - how much output is on its way to the owner, and how much may be
+    * `:containment`, `:cgroup` - `:cgroup` or `:subreaper`; the directories of its cgroups
     * `:stopping`, `:orphaned`, `:done` - whether it was asked to stop, its owner is gone, or only output is left
     * `:waiting`, `:next_start_ms` - whether this is a Daemon that waits for its `:restart_backoff`, and for how many
-      milliseconds more. It has no command meanwhile, and `nil` for `:id`
-
-  Does not block a scheduler. Helpers that wait for a command (`muontrap-ready` in `ps`) are not listed.
+      milliseconds more. Its `:id` is `nil` meanwhile
   """
   @spec list() :: [map()]
-  def list do
-    commands = Enum.map(Nif.list(), &Map.merge(&1, %{waiting: false, next_start_ms: nil}))
-    waiting = Enum.map(Waiting.list(), &Map.put(&1, :waiting, true))
-
-    for command <- commands ++ waiting do
-      containment = if command.cgroup == [], do: :subreaper, else: :cgroup
-      Map.merge(command, %{name: registered_name(command.owner), containment: containment})
-    end
-  end
+  def list, do: Live.list()
 
   @doc """
-  Stops a command from outside: any process may, not its owner alone.
+  Stops a command. Any process may do that, not only its owner.
 
-  `command` is an entry of `list/0` or its `:id`. The program gets its `:stop_signal`, and after the command's
-  `:delay_to_sigkill` everything that is left gets SIGKILL. The calling process waits until the tree is gone: for as
-  long as that delay at the most, and some seconds more if there is something that cannot be killed. It is left no
-  message, and need not be the owner nor live on.
+  The program gets its `:stop_signal`, and after `:delay_to_sigkill` everything that is left gets SIGKILL. Blocks until
+  everything is gone: for that delay at most, and some seconds more if a process cannot be killed.
 
-  The owner goes on: `cmd/3` and `run/3` return the output so far and how the program ended (by the signal, or as it
-  pleased), a stream ends as if the program had ended by itself, a `MuonTrap.Daemon` ends as when its program does, so
-  that its supervisor may start it again. To end a Daemon for good, ask its supervisor.
+  For the owner it looks as if the program had ended by itself: `cmd/3` and `run/3` return, a stream ends, and a
+  `MuonTrap.Daemon` ends, so its supervisor may restart it. To end a Daemon for good, ask its supervisor.
 
-  Returns `:ok`, or `{:error, :esrch}` if there is no such command or its tree is gone already. A Daemon that waits for
-  its `:restart_backoff` has none.
+  Returns `:ok`, or `{:error, :esrch}` if there is no such command, or nothing of it is left.
 
   ## Examples
 
@@ -478,61 +414,34 @@ defmodule MuonTrap do
       iex> Task.await(task).status
       {:signaled, :sigterm}
   """
-  @spec stop(%{:id => pos_integer() | nil, optional(atom()) => term()} | pos_integer()) ::
-          :ok | {:error, :esrch}
-  def stop(%{id: nil}), do: {:error, :esrch}
-  def stop(command), do: command |> id() |> Live.stop()
+  @spec stop(command()) :: :ok | {:error, :esrch}
+  def stop(command), do: Live.stop(command)
 
   @doc """
-  Sends the program of a command a signal from outside: any process may, not its owner alone.
+  Sends a signal to the program of a command. Any process may do that, not only its owner. Does not block.
 
-  `command` is an entry of `list/0` or its `:id`, `signal` a name or number, see `MuonTrap.Signal`. It goes to the
-  program itself, not to what that has started. Does not block. The owner hears of it only by what the program does.
+  `signal` is a name or number, see `MuonTrap.Signal`. Only the program gets it, not the processes that it started.
 
   ## Errors
 
-    * `{:error, :esrch}` - there is no such command, or its program does not run (any more, or yet)
+    * `{:error, :esrch}` - there is no such command, or its program is not running
     * `{:error, :eperm}` - it runs as another user, whom the VM may not signal
-    * `ArgumentError` - what is no signal
+    * `ArgumentError` - no such signal
   """
-  @spec signal(
-          %{:id => pos_integer() | nil, optional(atom()) => term()} | pos_integer(),
-          MuonTrap.Signal.t()
-        ) :: :ok | {:error, :file.posix()}
-  def signal(command, signal) do
-    number = MuonTrap.Signal.number!(signal)
-
-    if match?(%{id: nil}, command),
-      do: {:error, :esrch},
-      else: Nif.signal_by_id(id(command), number)
-  end
-
-  defp id(%{id: id}), do: id(id)
-  defp id(id) when is_integer(id) and id > 0, do: id
-
-  defp id(other) do
-    raise ArgumentError,
-          "expected an entry of MuonTrap.list/0 or its :id, got: #{inspect(other)}"
-  end
+  @spec signal(command(), MuonTrap.Signal.t()) :: :ok | {:error, :file.posix()}
+  def signal(command, signal), do: Live.signal(command, MuonTrap.Signal.number!(signal))
 
   @doc """
-  Prints what this machine, user and installation offer to muontrap, what they lack, and what mends that.
+  Checks this machine, user and installation, and prints what is missing for muontrap, and how to fix it.
 
-  Returns the worst status: `:ok`, `:degraded` or `:missing`, see `MuonTrap.Doctor`, which also returns it as data.
-  Works without Mix, without the application having started, and without the native library:
-  `bin/my_app eval "MuonTrap.doctor()"`. Blocks for some hundredths of a second.
+  Returns the worst status: `:ok`, `:degraded` or `:missing`. `MuonTrap.Doctor` returns all findings as data. Works without
+  Mix, before the application has started, and without the native library: `bin/my_app eval "MuonTrap.doctor()"`. Blocks
+  for some hundredths of a second.
   """
   @spec doctor() :: Doctor.status()
   def doctor do
     findings = Doctor.examine()
     IO.write(Doctor.text(findings))
     Doctor.overall(findings)
-  end
-
-  defp registered_name(pid) do
-    case Process.info(pid, :registered_name) do
-      {:registered_name, name} when is_atom(name) -> name
-      _none_or_dead -> nil
-    end
   end
 end

@@ -11,16 +11,15 @@ defmodule MuonTrap.Daemon do
 
       Supervisor.start_link(children, strategy: :one_for_one)
 
-  The Daemon ends when its program ends, and when the Daemon ends, the program and everything that it
-  started is gone before the supervisor goes on. After a `:brutal_kill` the next start of the same command
-  waits for that.
+  The Daemon ends when its program ends. When the Daemon ends, the program and everything that it started is gone before
+  the supervisor goes on. After a `:brutal_kill`, the next start of the same command waits for that.
 
   ## Options
 
   #{MuonTrap.Options.docs(:daemon)}
-  Standard output that nothing asks for goes to `/dev/null`, standard error to that of the VM. `:logger_fun` as
-  `{module, function, args}` is called with the line before `args`. A logger that raises loses its line,
-  and is complained about once.
+  Standard output goes to `/dev/null` unless an option uses it, standard error to that of the VM. `:logger_fun` as
+  `{module, function, args}` is called with the line before `args`. If the logger raises, the line is lost, and the
+  first time an error is logged.
 
   ## What is logged
 
@@ -29,8 +28,8 @@ defmodule MuonTrap.Daemon do
   there was one, followed by the end of what was read of its standard error, see `:tail_bytes`. Standard error that is
   inherited is not read, so nothing of it is there to be shown.
 
-  A stop reason other than `:normal` makes a GenServer report its state as well. That of a Daemon is the same line:
-  neither options nor output are ever in it.
+  With a stop reason other than `:normal`, a GenServer also reports its state. The state of a Daemon is shown as that
+  same line, without options and output.
 
   The events of a Daemon, lines of output too, are those of the module `MuonTrap.Daemon` and the application `:muontrap`
   to `Logger.put_module_level/2`, `Logger.put_application_level/2` and `:compile_time_purge_matching`.
@@ -62,9 +61,11 @@ defmodule MuonTrap.Daemon do
       lost
     * what an enumerable `:input` raised
 
-  With `:restart_backoff` it is `:normal` or what an `:input` raised, with `on: :end` the latter alone.
+  With `:restart_backoff` the only reasons are `:normal` and what an `:input` raised, and with `on: :end` only the
+  latter.
 
-  Processes that cannot be killed change neither the reason nor the end of the Daemon. They are logged as an error.
+  Processes that cannot be killed do not change the stop reason, and do not keep the Daemon alive. They are logged as an
+  error.
   """
 
   require Logger
@@ -134,7 +135,7 @@ defmodule MuonTrap.Daemon do
   end
 
   @doc """
-  Starts a program and a process that is responsible for it.
+  Starts a program, and the process that owns it.
 
   Returns when the program runs, and with `:ready` when it is ready. The caller is linked, so one that does
   not trap exits ends with a failed start, as with any GenServer.
@@ -175,9 +176,9 @@ defmodule MuonTrap.Daemon do
   @doc """
   Asks the program to read its configuration again, by the signal in `:reload`, SIGHUP if nothing else is said.
 
-  A program that does not expect that signal is ended by most of them. Without a timeout, returns when the signal is sent.
-  With one, in milliseconds, waits until the program has done so, which only one with `ready: :notify` can tell: it
-  says `RELOADING=1` and then `READY=1`, see sd_notify(3), and systemd.service(5) under `Type=notify-reload`.
+  Most signals end a program that does not expect them. Without a timeout, returns when the signal is sent. With a
+  timeout, in milliseconds, waits until the program has reloaded. That needs `ready: :notify`: the program says
+  `RELOADING=1` and then `READY=1`, see sd_notify(3), and systemd.service(5) under `Type=notify-reload`.
 
   ## Errors
 
@@ -196,7 +197,7 @@ defmodule MuonTrap.Daemon do
   end
 
   @doc """
-  Gives the program something to read from its standard input.
+  Writes to the standard input of the program.
 
   Answers at once; what the program has no room for is kept and written when it has. `{:error, :eagain}`:
   a megabyte is waiting already, and nothing was taken. `{:error, :epipe}`: the input is closed, or there is none

@@ -3,16 +3,15 @@
 
 defmodule MuonTrap.Doctor do
   @moduledoc """
-  What this machine, user and installation offer to muontrap, what they lack, and what mends that.
+  Checks this machine, user and installation: what is missing for muontrap, and how to fix it.
 
-  `MuonTrap.doctor/0` prints it, `mix muontrap.doctor` does where there is Mix, and `examine/0` returns it. It works
-  where muontrap does not: if the native library cannot be loaded, and if the application is not started. In a
-  release:
+  `MuonTrap.doctor/0` prints the findings, and so does `mix muontrap.doctor`; `examine/0` returns them. They also work
+  if muontrap does not: if the native library cannot be loaded, or the application is not started. In a release:
 
       bin/my_app eval "MuonTrap.doctor()"
       bin/my_app rpc "MuonTrap.doctor()"
 
-  The first asks about the machine and the user that ask, the second about the VM that runs: its limits, its cgroup.
+  The first checks a new VM of the user who calls it. The second checks the running VM, with its limits and its cgroup.
 
   ## Statuses
 

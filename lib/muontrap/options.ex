@@ -6,7 +6,8 @@ defmodule MuonTrap.Options do
   The check of a call against the one table of all options.
 
   `MuonTrap` and `MuonTrap.Daemon` call `validate!/4` before anything is started. Their documentation lists their
-  options with a sentence each, from the same table. Call `validate!/4` directly to see what options come to.
+  options with a sentence each, from the same table. Call `validate!/4` directly to check options without running
+  anything.
 
   ## Details of some options
 

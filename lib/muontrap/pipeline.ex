@@ -25,9 +25,6 @@ defmodule MuonTrap.Pipeline do
   @of_one [:arg0, :cgroup_path, :stderr_to_stdout]
   @of_none [:capture_stderr_only]
 
-  @typedoc "A program, its arguments and options of its own."
-  @type program :: {binary(), [binary()]} | {binary(), [binary()], keyword() | map()}
-
   @typedoc "Checked: the options of the whole, and those of each program."
   @type t :: %{whole: Options.t(), programs: [Options.t()]}
 

@@ -5,8 +5,8 @@ defmodule MuonTrap.Port do
   @moduledoc """
   For old code that opens ports on the program `muontrap` itself, see `MuonTrap.muontrap_path/0`.
 
-  Nothing in this library uses it. `MuonTrap.cmd/3`, `MuonTrap.run/3` and `MuonTrap.Daemon` do the same with no port, no
-  acknowledgements to send, and an end that is confirmed.
+  Nothing in this library uses it. `MuonTrap.cmd/3`, `MuonTrap.run/3` and `MuonTrap.Daemon` need no port and no
+  acknowledgements, and confirm the end of a program.
   """
 
   # What `port_options/2` makes of an option, in this order.

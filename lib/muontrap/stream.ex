@@ -6,9 +6,9 @@ defmodule MuonTrap.Stream do
   The output of a program as an enumerable: what `MuonTrap.stream!/3`, `MuonTrap.stream/3`, `MuonTrap.pipe!/4` and
   `MuonTrap.pipe/4` return.
 
-  It is lazy. Each enumeration starts a program of its own, which the enumerating process owns: when that process ends,
-  so does the program with everything it started. Only what was asked for is read. A program that is faster than its
-  consumer waits, and at most `:stdio_window` bytes of its output are in the VM.
+  It is lazy. Each enumeration starts the program anew. The enumerating process owns the program: when the process ends,
+  the program and everything that it started ends, too. Output is read only when it is needed. A program that is faster
+  than its consumer waits, and at most `:stdio_window` bytes of its output are in the VM.
 
   An enumeration returns when the program and everything it started is gone. If it stops early (`Enum.take/2`, an
   exception, a `throw`), the program gets `:stop_signal`, and after `:delay_to_sigkill` what is left gets SIGKILL. A
@@ -19,6 +19,7 @@ defmodule MuonTrap.Stream do
   import MuonTrap.Command, only: [is_terminal: 1]
 
   alias MuonTrap.{Bounds, Call, Command, Commands, Input, Nif, Options, StderrTail}
+  alias MuonTrap.Options.Words
 
   @enforce_keys [:options, :mode]
   defstruct [:options, :mode]
@@ -33,6 +34,21 @@ defmodule MuonTrap.Stream do
   # `:silent`, for what another program reads, does neither.
   @spec new(Options.t(), :raise | :result) :: t()
   def new(options, mode), do: %__MODULE__{options: options, mode: mode}
+
+  @doc false
+  # The stream of a program that reads this enumerable.
+  @spec filter(Enumerable.t(), {binary(), [binary()], keyword() | map()}, :raise | :result) ::
+          t()
+  def filter(enumerable, {command, args, opts}, mode) do
+    for {key, value} <- opts, key in [:input, :stdin] do
+      raise ArgumentError,
+            "the program of a pipeline reads what is piped to it: leave #{inspect(key)} out, " <>
+              "got: #{Words.kind(value)}"
+    end
+
+    input = {:input, as_input(enumerable)}
+    :stream |> Options.validate!(command, args, [input | Enum.to_list(opts)]) |> new(mode)
+  end
 
   @doc false
   # What a program gets of an enumerable: of a stream its standard output alone, however it ends.

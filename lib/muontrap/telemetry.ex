@@ -5,9 +5,8 @@ defmodule MuonTrap.Telemetry do
   @moduledoc """
   The events that muontrap sends to the [`telemetry`](https://hex.pm/packages/telemetry) library.
 
-  muontrap does not depend on that library, and without it emits nothing. Where the library is there, its application is
-  started before muontrap's (from Elixir 1.15 on; before, list both in the order that you want). As long as it is loaded
-  and not started, nothing is emitted.
+  muontrap does not depend on that library. Without it, or before its application has started, no events are sent. From
+  Elixir 1.15 on it starts before muontrap; for earlier versions list both applications in that order.
 
       :telemetry.attach("log", [:muontrap, :command, :stop], fn _event, measurements, metadata, _config ->
         us = System.convert_time_unit(measurements.duration, :native, :microsecond)
@@ -15,10 +14,10 @@ defmodule MuonTrap.Telemetry do
       end, nil)
 
   All functions of `MuonTrap`, Daemons and sessions send the same events. Handlers run in the process that owns the
-  command, which waits for them: the caller, the Daemon, or that of the session. The library detaches a handler that
-  raises.
+  command, and it waits for them: the caller, the Daemon, or the process of the session. `telemetry` detaches a handler
+  that raises.
 
-  Exactly one of `:stop` and `:exception` follows each `:start`, unless the owner is killed before.
+  Each `:start` is followed by exactly one `:stop` or `:exception`, unless the owner is killed first.
 
   ## Events
 
@@ -108,7 +107,8 @@ defmodule MuonTrap.Telemetry do
         ]
       end
 
-  The last six need somebody who measures, as [`telemetry_poller`](https://hex.pm/packages/telemetry_poller) does:
+  For the last six, `measure/0` has to be called periodically, for example by
+  [`telemetry_poller`](https://hex.pm/packages/telemetry_poller):
 
       {:telemetry_poller, measurements: [{MuonTrap.Telemetry, :measure, []}], period: 10_000}
   """

@@ -34,12 +34,11 @@ defmodule MuonTrap.Top do
       `waits` for a Daemon that waits for its `:restart_backoff`, and has no `ID` meanwhile
     * `OWNER`, `COMMAND` - the process that runs it, by name if it has one; program and arguments
 
-  A table takes less than 1 % of a processor: when one took long to gather, the next comes later than was asked for.
-  Nobody but who reads this table waits for it. Where `/proc` is not mounted, or is that of another PID namespace, CPU
-  and memory are `-`.
+  The table takes less than 1 % of a processor: if it takes long to gather, it is drawn less often. Commands and their
+  owners do not wait for it. Where `/proc` is not mounted, or is that of another PID namespace, CPU and memory are `-`.
   """
 
-  alias MuonTrap.Top.{Keys, Sample, Table, View}
+  alias MuonTrap.Top.{Action, Keys, Sample, Table, View}
 
   # As a part of the time.
   @most_share 0.009
@@ -133,17 +132,8 @@ defmodule MuonTrap.Top do
     end
   end
 
-  defp act(view, {:stop, id}) do
-    said = if MuonTrap.Nif.stop_by_id(id), do: "stopping #{id}", else: "there is no command #{id}"
-    %{view | message: said}
-  end
-
-  defp act(view, {:signal, id, signal}) do
-    case MuonTrap.signal(id, signal) do
-      :ok -> %{view | message: "sent #{signal} to #{id}"}
-      {:error, reason} -> %{view | message: "cannot signal #{id}: #{:file.format_error(reason)}"}
-    end
-  end
+  defp act(view, action) when elem(action, 0) in [:stop, :signal],
+    do: %{view | message: Action.run(action)}
 
   defp act(view, action), do: View.change(view, action)
 

@@ -5,6 +5,9 @@ defmodule MuonTrap.Build.Fetch do
   @moduledoc false
   # One file by HTTP, with what OTP has: certificates are verified, proxies are those that Hex takes.
 
+  # Elixir 1.15 and later do not see what the project does not name. They are started before they are called.
+  @compile {:no_warn_undefined, [:inets, :httpc, :public_key]}
+
   @connect_timeout_ms 15_000
   @timeout_ms 120_000
 

@@ -55,6 +55,20 @@ defmodule MuonTrap.DocsTest do
     assert lost == []
   end
 
+  test "the types of public functions are those of public modules", %{docs: docs} do
+    hidden =
+      for {module, {_, _, _, _, _, _, entries}} <- Docs.public(),
+          shown = for({{:function, name, arity}, _, _, %{}, _} <- entries, do: {name, arity}),
+          {:ok, specs} <- [Code.Typespec.fetch_specs(module)],
+          {{name, arity}, clauses} <- specs,
+          {name, arity} in shown,
+          of <- remote_types(clauses),
+          Map.has_key?(docs, of) and not module?(of, false, docs),
+          do: "#{inspect(module)}.#{name}/#{arity}: #{inspect(of)}"
+
+    assert hidden == []
+  end
+
   test "every link leads to a file, and to a heading that it has" do
     sources = for file <- Docs.files(), do: {file, File.read!(file), Path.dirname(file)}
 
@@ -106,6 +120,13 @@ defmodule MuonTrap.DocsTest do
       assert Enum.any?(groups, fn {_name, pattern} -> file =~ pattern end), file
     end
   end
+
+  defp remote_types({:remote_type, _line, [{:atom, _, module} | more]}),
+    do: [module | remote_types(more)]
+
+  defp remote_types(form) when is_tuple(form), do: form |> Tuple.to_list() |> remote_types()
+  defp remote_types(forms) when is_list(forms), do: Enum.flat_map(forms, &remote_types/1)
+  defp remote_types(_leaf), do: []
 
   # Written by a command, or by the reader.
   defp made?(name), do: name in ["checksum.exs", "bench/RESULTS.md", "tour.livemd"]

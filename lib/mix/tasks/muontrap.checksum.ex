@@ -41,7 +41,9 @@ defmodule Mix.Tasks.Muontrap.Checksum do
   defp text(url, archives) do
     sums =
       for path <- archives do
-        sum = :crypto.hash(:sha256, File.read!(path)) |> Base.encode16(case: :lower)
+        # Of no application that this one needs, so compilers must not see the call.
+        hash = apply(:crypto, :hash, [:sha256, File.read!(path)])
+        sum = Base.encode16(hash, case: :lower)
         "    #{inspect(Path.basename(path))} => #{inspect(sum)}"
       end
 

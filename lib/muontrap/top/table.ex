@@ -5,8 +5,7 @@ defmodule MuonTrap.Top.Table do
   @moduledoc false
   # The table as text: a pure function of two samples, the view and the size of the terminal.
 
-  alias MuonTrap.Text
-  alias MuonTrap.Top.{Sample, View}
+  alias MuonTrap.Top.{Cells, Sample, View}
 
   # Heading, width, and from how many columns of the terminal on it is shown. The command takes the rest.
   @columns [
@@ -57,8 +56,8 @@ defmodule MuonTrap.Top.Table do
     cpu = rows |> Enum.map(&(&1.cpu_percent || 0.0)) |> Enum.sum()
     unknown = if now.processes, do: "", else: " (no /proc of ours: no CPU, no memory)"
 
-    "muontrap: #{count(rows)}, #{stopping} stopping, CPU #{percent(cpu)}%, " <>
-      "memory #{size(memory)}#{unknown}"
+    "muontrap: #{count(rows)}, #{stopping} stopping, CPU #{Cells.percent(cpu)}%, " <>
+      "memory #{Cells.size(memory)}#{unknown}"
   end
 
   defp count([_one]), do: "1 command"
@@ -66,21 +65,9 @@ defmodule MuonTrap.Top.Table do
 
   defp heading(shown), do: line(for(key <- shown, do: {key, elem(@columns[key], 0)}), "COMMAND")
 
-  defp row(%{command: command} = row, shown, tree?) do
-    first =
-      line(
-        for(key <- shown, do: {key, cell(key, row)}),
-        Enum.map_join(command.command, " ", &clean/1)
-      )
-
-    if tree? and row.tree != nil, do: [first | below(elem(row.tree, 1), 1)], else: [first]
-  end
-
-  defp below(children, depth) do
-    Enum.flat_map(children, fn {{pid, _parent, _cpu, bytes, name}, children} ->
-      mark = String.duplicate("  ", depth) <> "└ "
-      ["#{mark}#{pid} #{clean(name)} #{size(bytes)}" | below(children, depth + 1)]
-    end)
+  defp row(row, shown, tree?) do
+    cells = for key <- shown, do: {key, Cells.text(key, row)}
+    [line(cells, Cells.text(:command, row)) | if(tree?, do: Cells.tree(row), else: [])]
   end
 
   defp line(cells, command) do
@@ -97,64 +84,12 @@ defmodule MuonTrap.Top.Table do
     Enum.join(cells ++ [command], " ")
   end
 
-  defp cell(:id, row), do: "#{row.command.id || "-"}"
-  defp cell(:pid, row), do: "#{row.command.os_pid || "-"}"
-  defp cell(:cpu, row), do: if(row.cpu_percent, do: percent(row.cpu_percent), else: "-")
-  defp cell(:memory, row), do: if(row.memory_bytes, do: size(row.memory_bytes), else: "-")
-  defp cell(:output, row), do: size(trunc(row.output_per_s))
-  defp cell(:uptime, row), do: duration(div(row.command.uptime_ms, 1000))
-
-  defp cell(:window, %{command: %{unacknowledged_bytes: used, window_bytes: size}}),
-    do: "#{div(used * 100, max(size, 1))}%"
-
-  defp cell(:contained, %{command: %{waiting: true}}), do: "waits"
-
-  defp cell(:contained, %{command: command}) do
-    mark = if command.stopping, do: "!", else: ""
-    if command.containment == :cgroup, do: "cgroup" <> mark, else: "tree" <> mark
-  end
-
-  defp cell(:owner, %{command: %{name: nil, owner: owner, orphaned: orphaned}}),
-    do: if(orphaned, do: "gone", else: inspect(owner))
-
-  defp cell(:owner, %{command: %{name: name}}), do: inspect(name)
-
   defp sort(rows, %{sort: sort, reversed: reversed}) do
     # The largest first, but names as in a dictionary.
     order = if reversed == (sort == :name), do: :desc, else: :asc
-    Enum.sort_by(rows, &{key(sort, &1), &1.command.id, &1.command.owner}, order)
+    column = if sort == :name, do: :command, else: sort
+    Enum.sort_by(rows, &{Cells.value(column, &1), &1.command.id, &1.command.owner}, order)
   end
-
-  defp key(:cpu, row), do: row.cpu_percent || 0.0
-  defp key(:memory, row), do: row.memory_bytes || 0
-  defp key(:output, row), do: row.output_per_s
-  defp key(:uptime, row), do: row.command.uptime_ms
-  defp key(:name, row), do: row.command.command
-
-  defp percent(number), do: :erlang.float_to_binary(number * 1.0, decimals: 1)
-
-  # Four figures at the most, as in top(1).
-  defp size(bytes), do: size(bytes, ["", "K", "M", "G"])
-  defp size(number, [unit]), do: "#{trunc(number)}#{unit}"
-  defp size(number, [unit | _units]) when number < 1000, do: "#{trunc(number)}#{unit}"
-
-  defp size(number, [_unit, next | _units]) when number < 10_240,
-    do: :erlang.float_to_binary(number / 1024, decimals: 1) <> next
-
-  defp size(number, [_unit | units]), do: size(number / 1024, units)
-
-  defp duration(seconds) when seconds < 60, do: "#{seconds}s"
-  defp duration(seconds) when seconds < 3600, do: "#{div(seconds, 60)}m#{pad(rem(seconds, 60))}s"
-
-  defp duration(seconds) when seconds < 86_400,
-    do: "#{div(seconds, 3600)}h#{pad(div(rem(seconds, 3600), 60))}m"
-
-  defp duration(seconds), do: "#{div(seconds, 86_400)}d#{pad(div(rem(seconds, 86_400), 3600))}h"
-
-  defp pad(number), do: number |> Integer.to_string() |> String.pad_leading(2, "0")
-
-  # What a program was called with must not move the cursor.
-  defp clean(word), do: word |> Text.repair() |> String.replace(~r/\p{C}/u, "?")
 
   defp cut(line, columns), do: String.slice(line, 0, columns)
 end

@@ -40,7 +40,7 @@ defmodule MuonTrap.DeathPaths.FormsTest do
         shape <- @shapes,
         do: {mechanism, form, death, shape}
 
-  for {mechanism, form, death, shape} <- MuonTrap.Case.half(cells) do
+  for {mechanism, form, death, shape} <- MuonTrap.Case.part(cells) do
     if mechanism != :none, do: @tag(:cgroup)
     @tag form: form, death: death, shape: shape, mechanism: mechanism
     test "#{form} of #{shape} is gone when #{death}, with #{mechanism}", cell do

@@ -47,7 +47,7 @@ defmodule MuonTrap.DeathPaths.OwnerAndHelperTest do
         shape <- Trees.shapes() ++ Trees.shapes_on_terminal(),
         do: {mechanism, death, shape}
 
-  for {mechanism, death, shape} <- MuonTrap.Case.half(cells) do
+  for {mechanism, death, shape} <- MuonTrap.Case.part(cells) do
     if mechanism != :none, do: @tag(:cgroup)
     @tag death: death, shape: shape, mechanism: mechanism
     test "#{shape} is gone when #{death}, with #{mechanism}", cell do

@@ -12,7 +12,7 @@ deaths =
       death <- VMDeath.deaths(place, mechanism),
       do: {place, mechanism, death}
 
-for {place, mechanism, death} <- MuonTrap.Case.half(deaths) do
+for {place, mechanism, death} <- MuonTrap.Case.part(deaths) do
   name = Enum.map_join(["vm", place, death, mechanism], "_", &to_string/1) |> Macro.camelize()
   where = if place == :first, do: " as process 1", else: ""
 

@@ -31,14 +31,18 @@ defmodule MuonTrap.Case do
   end
 
   @doc """
-  The half of all these cases that this run is asked for by `MUONTRAP_TEST_HALF`, 0 or 1; all of them if it is not set.
-  `test/stage` has one half in one machine and the other in the next.
+  The part of all these cases that this run is asked for by `MUONTRAP_TEST_PART`, "0/4" to "3/4" for a quarter; all of
+  them if it is not set. `test/stage` has one part in one machine and another in the next.
   """
-  @spec half([element]) :: [element] when element: term()
-  def half(all) do
-    case System.get_env("MUONTRAP_TEST_HALF") do
-      nil -> all
-      half -> Enum.filter(all, &(:erlang.phash2(&1, 2) == String.to_integer(half)))
+  @spec part([element]) :: [element] when element: term()
+  def part(all) do
+    case System.get_env("MUONTRAP_TEST_PART") do
+      nil ->
+        all
+
+      text ->
+        [part, parts] = text |> String.split("/") |> Enum.map(&String.to_integer/1)
+        Enum.filter(all, &(:erlang.phash2(&1, parts) == part))
     end
   end
 

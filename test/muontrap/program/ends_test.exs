@@ -28,7 +28,7 @@ defmodule MuonTrap.Program.EndsTest do
 
   cells = for {death, how} <- @deaths, shape <- Trees.shapes(), do: {death, how, shape}
 
-  for {death, how, shape} <- MuonTrap.Case.half(cells) do
+  for {death, how, shape} <- MuonTrap.Case.part(cells) do
     @tag shape: shape
     test "#{death} leaves nothing of #{shape}" do
       ends(unquote(shape), unquote(Macro.escape(how)))

@@ -5,7 +5,7 @@ defmodule MuonTrap.Live do
   @moduledoc false
   # Commands as those see them who do not own them.
 
-  alias MuonTrap.Nif
+  alias MuonTrap.{Mailbox, Nif}
 
   @doc "Stops a command by its number, and waits until its tree is gone."
   @spec stop(pos_integer()) :: :ok | {:error, :esrch}
@@ -14,19 +14,13 @@ defmodule MuonTrap.Live do
     {waiter, monitor} =
       spawn_monitor(fn ->
         gone? = not Nif.notify_gone(id)
-        if gone? or not Nif.stop_by_id(id), do: exit(:esrch), else: await_gone(id)
+        if gone? or not Nif.stop_by_id(id), do: exit(:esrch), else: Mailbox.await_gone(id)
       end)
 
     receive do
       {:DOWN, ^monitor, :process, ^waiter, :normal} -> :ok
       {:DOWN, ^monitor, :process, ^waiter, :esrch} -> {:error, :esrch}
       {:DOWN, ^monitor, :process, ^waiter, reason} -> exit({reason, {MuonTrap, :stop, [id]}})
-    end
-  end
-
-  defp await_gone(id) do
-    receive do
-      {:muontrap_gone, ^id} -> :ok
     end
   end
 end

@@ -8,7 +8,9 @@ defmodule MuonTrap.Stream do
 
   It is lazy. Each enumeration starts a program of its own, which the enumerating process owns: when that process ends,
   so does the program with everything it started. Only what was asked for is read. A program that is faster than its
-  consumer waits, and at most `:stdio_window` bytes of its output are in the VM.
+  consumer waits, and at most `:stdio_window` bytes of its output are in the VM. In a
+  pipeline, for what another program reads of it and for what a filter writes, that is 64 KiB unless a window is given or
+  configured.
 
   An enumeration returns when the program and everything it started is gone. If it stops early (`Enum.take/2`, an
   exception, a `throw`), the program gets `:stop_signal`, and after `:delay_to_sigkill` what is left gets SIGKILL. A
@@ -19,6 +21,9 @@ defmodule MuonTrap.Stream do
   import MuonTrap.Command, only: [is_terminal: 1]
 
   alias MuonTrap.{Bounds, Call, Command, Commands, Input, Nif, Options, StderrTail}
+  alias MuonTrap.Input.Feeder
+
+  @pipeline_bytes 65_536
 
   @enforce_keys [:options, :mode]
   defstruct [:options, :mode]
@@ -49,6 +54,16 @@ defmodule MuonTrap.Stream do
   @spec resource(t()) :: Enumerable.t()
   def resource(stream), do: Stream.resource(fn -> start(stream) end, &wanted/1, &stop/1)
 
+  # In a pipeline, what another program reads and what a filter writes: bulk, which is cheaper in fewer pieces. A pipe
+  # holds as much.
+  defp widen(%{options: %{window_given?: false} = options} = stream) do
+    if Feeder.interrupt() != nil or options.input != nil,
+      do: %{stream | options: %{options | stdio_window: @pipeline_bytes}},
+      else: stream
+  end
+
+  defp widen(stream), do: stream
+
   # The programs that are started for an enumeration: those whose output nobody but the next one sees come before it.
   defp chain(%{options: %{input: %__MODULE__{} = before} = options} = stream) do
     if joins?(before) and pipes?(options),
@@ -74,7 +89,7 @@ defmodule MuonTrap.Stream do
   defp pipes?(options), do: options.pty == nil and options.node == nil
 
   defp start(stream) do
-    [first | _] = chain = chain(stream)
+    [first | _] = chain = stream |> widen() |> chain()
     stages = chain |> Enum.with_index(1 - length(chain)) |> Enum.reduce([], &start_stage/2)
     started(Enum.reverse(stages), first.options.input, stream)
   end

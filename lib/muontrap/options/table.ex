@@ -89,6 +89,9 @@ defmodule MuonTrap.Options.Table do
         """
         how much output may be on its way unhandled before the program has to wait
 
+        In a pipeline that is 65,536, unless it is given or configured: for a stream that has an input, or becomes that of
+        another program.
+
         Above 64 KiB the pipes of output get that size as well, up to `/proc/sys/fs/pipe-max-size` (mostly 1 MiB): a
         program that writes much waits less often, and each of its pipes may hold that much kernel memory. All pipes
         of a user without privileges share `/proc/sys/fs/pipe-user-pages-soft` (mostly 64 MiB): once large pipes have

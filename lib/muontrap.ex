@@ -217,7 +217,7 @@ defmodule MuonTrap do
   """
   @spec stream!(binary(), [binary()], keyword() | map()) :: MuonTrap.Stream.t()
   def stream!(command, args, opts \\ []),
-    do: MuonTrap.Stream.new(Options.validate!(:stream, command, args, opts), :raise)
+    do: MuonTrap.Stream.new(Options.validate!(:stream, command, args, opts), :raise, opts)
 
   @doc """
   Returns the output of a program as `stream!/3` does, with its result as the last element: `{:exit, result}`.
@@ -242,7 +242,7 @@ defmodule MuonTrap do
   """
   @spec stream(binary(), [binary()], keyword() | map()) :: MuonTrap.Stream.t()
   def stream(command, args, opts \\ []),
-    do: MuonTrap.Stream.new(Options.validate!(:stream, command, args, opts), :result)
+    do: MuonTrap.Stream.new(Options.validate!(:stream, command, args, opts), :result, opts)
 
   @doc """
   Returns the output of a program that reads an enumerable: a filter, to be used in a pipeline.
@@ -272,7 +272,7 @@ defmodule MuonTrap do
   """
   @spec pipe!(Enumerable.t(), binary(), [binary()], keyword() | map()) :: MuonTrap.Stream.t()
   def pipe!(enumerable, command, args, opts \\ []),
-    do: MuonTrap.Stream.new(filter(enumerable, command, args, opts), :raise)
+    do: MuonTrap.Stream.new(filter(enumerable, command, args, opts), :raise, opts)
 
   @doc """
   Returns the output of a program that reads an enumerable as `pipe!/4` does, with its result as the last element.
@@ -296,7 +296,7 @@ defmodule MuonTrap do
   """
   @spec pipe(Enumerable.t(), binary(), [binary()], keyword() | map()) :: MuonTrap.Stream.t()
   def pipe(enumerable, command, args, opts \\ []),
-    do: MuonTrap.Stream.new(filter(enumerable, command, args, opts), :result)
+    do: MuonTrap.Stream.new(filter(enumerable, command, args, opts), :result, opts)
 
   defp filter(enumerable, command, args, opts) do
     for {key, value} <- opts, key in [:input, :stdin] do

@@ -73,7 +73,7 @@ defmodule MuonTrap.Options do
     |> check_conflicts!(kind, opts)
     |> settle(kind)
     |> put_log_prefix(command)
-    |> Map.merge(%{command: command, args: args, window_given?: window_given?(opts)})
+    |> Map.merge(%{command: command, args: args})
   end
 
   @doc """
@@ -118,12 +118,6 @@ defmodule MuonTrap.Options do
   """
   @spec keys(kind()) :: [atom()]
   def keys(kind) when kind in @all, do: for(row <- Table.rows(kind), do: elem(row, 0))
-
-  # With the call or by the configuration: then it is that, whatever reads the output.
-  defp window_given?(opts) do
-    Keyword.has_key?(opts, :stdio_window) or
-      Defaults.stdio_window() != Defaults.built_in(:stdio_window)
-  end
 
   defp name(kind), do: Keyword.fetch!(@functions, kind)
 

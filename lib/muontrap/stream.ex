@@ -20,32 +20,41 @@ defmodule MuonTrap.Stream do
 
   import MuonTrap.Command, only: [is_terminal: 1]
 
-  alias MuonTrap.{Bounds, Call, Command, Commands, Input, Nif, Options, StderrTail}
+  alias MuonTrap.{Bounds, Call, Command, Commands, Defaults, Input, Nif, Options, StderrTail}
   alias MuonTrap.Input.Feeder
 
   @pipeline_bytes 65_536
 
-  @enforce_keys [:options, :mode]
-  defstruct [:options, :mode]
+  @enforce_keys [:options, :mode, :window_given?]
+  defstruct [:options, :mode, :window_given?]
 
-  @typedoc "`options` is a checked call; `mode` says how the enumeration ends."
-  @type t :: %__MODULE__{options: Options.t(), mode: mode()}
+  @typedoc """
+  `options` is a checked call; `mode` says how the enumeration ends; `window_given?` whether its window is that of the call
+  or the configuration, and not a default.
+  """
+  @type t :: %__MODULE__{options: Options.t(), mode: mode(), window_given?: boolean()}
 
   @typep mode :: :raise | :result | :silent
 
   @doc false
   # `:raise` raises what is no success after the last element, `:result` gives the result as the last element, and
   # `:silent`, for what another program reads, does neither.
-  @spec new(Options.t(), :raise | :result) :: t()
-  def new(options, mode), do: %__MODULE__{options: options, mode: mode}
+  @spec new(Options.t(), :raise | :result, keyword() | map()) :: t()
+  def new(options, mode, given) do
+    window_given? =
+      Enum.any?(given, &match?({:stdio_window, _bytes}, &1)) or
+        Defaults.stdio_window() != Defaults.built_in(:stdio_window)
+
+    %__MODULE__{options: options, mode: mode, window_given?: window_given?}
+  end
 
   @doc false
   # What a program gets of an enumerable: of a stream its standard output alone, however it ends.
   @spec as_input(Enumerable.t()) :: Enumerable.t()
-  def as_input(%__MODULE__{options: options, mode: mode}) do
+  def as_input(%__MODULE__{options: options, mode: mode} = stream) do
     mode = if mode == :raise, do: :raise, else: :silent
     # Tagged elements are for those who look at them.
-    %__MODULE__{options: %{options | capture_stderr: false}, mode: mode}
+    %{stream | options: %{options | capture_stderr: false}, mode: mode}
   end
 
   def as_input(enumerable), do: enumerable
@@ -56,8 +65,8 @@ defmodule MuonTrap.Stream do
 
   # In a pipeline, what another program reads and what a filter writes: bulk, which is cheaper in fewer pieces. A pipe
   # holds as much.
-  defp widen(%{options: %{window_given?: false} = options} = stream) do
-    if Feeder.interrupt() != nil or options.input != nil,
+  defp widen(%{options: options, window_given?: false} = stream) do
+    if options.input != nil or Feeder.interrupt() != nil,
       do: %{stream | options: %{options | stdio_window: @pipeline_bytes}},
       else: stream
   end
@@ -121,7 +130,7 @@ defmodule MuonTrap.Stream do
 
       %{
         owner: self(),
-        commands: Commands.new(commands),
+        commands: Commands.new(commands, Feeder.interrupt() != nil or Input.pulled?(input)),
         stages: Map.new(stages, &{&1.command.ref, &1}),
         first: first,
         last: last.ref,

@@ -15,7 +15,18 @@ defmodule MuonTrap.Session.Server do
   use GenServer
 
   alias MuonTrap.{Call, Command, Handle}
-  alias MuonTrap.Session.{Active, Bytes, Delivery, Limits, Lines, Secrets, Waiting, Writers}
+
+  alias MuonTrap.Session.{
+    Active,
+    Bytes,
+    Delivery,
+    Limits,
+    Lines,
+    Secrets,
+    Start,
+    Waiting,
+    Writers
+  }
 
   import MuonTrap.Command, only: [is_output: 1, is_terminal: 1]
 
@@ -57,7 +68,7 @@ defmodule MuonTrap.Session.Server do
     monitor = Process.monitor(owner)
     limits = Limits.new(options)
 
-    case start(options) do
+    case Start.start(options) do
       {:ok, command, os_pid} ->
         limits = Limits.run(limits, command)
         state = running(options, {owner, monitor}, command, os_pid, limits)
@@ -68,22 +79,6 @@ defmodule MuonTrap.Session.Server do
         {:stop, {:shutdown, error}}
     end
   end
-
-  defp start(options) do
-    with {:ok, command} <- Call.start(options, Call.stderr(options, false), true, announce: true) do
-      case Command.next(command, :infinity) do
-        {{:started, os_pid}, command} ->
-          {:ok, command, os_pid}
-
-        {terminal, command} when is_terminal(terminal) ->
-          Command.report(command, terminal)
-          {:error, not_started(command, terminal)}
-      end
-    end
-  end
-
-  defp not_started(command, {:failed, failure}), do: Command.start_error(command, failure)
-  defp not_started(_command, {:lost, failure, _survivors}), do: Command.error(failure)
 
   defp running(options, owner, command, os_pid, limits) do
     main = if options.capture_stderr_only, do: :stderr, else: :stdout

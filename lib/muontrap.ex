@@ -215,7 +215,7 @@ defmodule MuonTrap do
   """
   @spec stream!(binary(), [binary()], keyword() | map()) :: MuonTrap.Stream.t()
   def stream!(command, args, opts \\ []),
-    do: MuonTrap.Stream.new(Options.validate!(:stream, command, args, opts), :raise)
+    do: MuonTrap.Stream.new(Options.validate!(:stream, command, args, opts), :raise, opts)
 
   @doc """
   Returns the output of a program as `stream!/3` does, with its result as the last element: `{:exit, result}`.
@@ -232,7 +232,7 @@ defmodule MuonTrap do
   """
   @spec stream(binary(), [binary()], keyword() | map()) :: MuonTrap.Stream.t()
   def stream(command, args, opts \\ []),
-    do: MuonTrap.Stream.new(Options.validate!(:stream, command, args, opts), :result)
+    do: MuonTrap.Stream.new(Options.validate!(:stream, command, args, opts), :result, opts)
 
   @doc """
   Returns the output of a program that reads an enumerable: a filter, to be used in a pipeline.

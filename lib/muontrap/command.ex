@@ -8,7 +8,8 @@ defmodule MuonTrap.Command do
   # The process that starts a command owns it. Events come as `{:muontrap, ref, event}`; exactly one of
   # them is terminal (`{:ended, _}`, `{:failed, _}`, `{:lost, _, _}`), and it is the last.
 
-  alias MuonTrap.{Error, Handle, Native, Nif, Pty, Remote, Signal, Telemetry}
+  alias MuonTrap.{Error, Handle, Mailbox, Native, Nif, Remote, Signal, Telemetry}
+  alias MuonTrap.Command.Request
   alias MuonTrap.Input.Feeder
   require Logger
 
@@ -110,43 +111,12 @@ defmodule MuonTrap.Command do
 
   defp launch(command, options, stdio, more) do
     with {:ok, cgroup} <- cgroup(options),
-         {:ok, handle} <- Native.start(command.ref, request(options, stdio, cgroup, more)),
+         {:ok, handle} <- Native.start(command.ref, Request.new(options, stdio, cgroup, more)),
          do: {:ok, %{command | handle: handle, cgroup: cgroup}}
   end
 
   defp cgroup(%{cgroup_base: nil, cgroup_path: nil}), do: {:ok, nil}
   defp cgroup(options), do: MuonTrap.Cgroup.plan(options)
-
-  @doc "All that the native part is to know of a command, the environment of this moment with it."
-  @spec request(MuonTrap.Options.t(), tuple(), MuonTrap.Cgroup.Plan.t() | nil, keyword()) :: map()
-  def request(options, stdio, cgroup, more) do
-    base = if options.clear_env, do: [], else: :os.env()
-
-    %{
-      program: options.command,
-      arg0: options.arg0,
-      args: options.args,
-      env: {base, Pty.env(options) ++ Keyword.get(more, :env, [])},
-      cd: options.cd,
-      stdio: stdio,
-      pty: options[:pty],
-      stop_signal: options.stop_signal,
-      grace_ms: options.delay_to_sigkill,
-      linger: options.linger,
-      window_bytes: options.stdio_window,
-      announce: Keyword.get(more, :announce, false),
-      lines: Keyword.get(more, :lines, {nil, nil}),
-      uid: options.uid,
-      gid: options.gid,
-      groups: options.groups,
-      umask: options.umask,
-      nice: options.nice,
-      rlimits: options.rlimits,
-      oom_score_adj: options.oom_score_adj,
-      no_new_privs: options.no_new_privs,
-      cgroup: cgroup
-    }
-  end
 
   @doc """
   Handles the event before and waits for the next, until a point in monotonic milliseconds or
@@ -234,7 +204,7 @@ defmodule MuonTrap.Command do
 
     if is_terminal(event) do
       Handle.close(handle)
-      flush(ref)
+      Mailbox.flush(ref)
     end
 
     event
@@ -291,14 +261,6 @@ defmodule MuonTrap.Command do
 
       {_event, command} ->
         drop(command)
-    end
-  end
-
-  defp flush(ref) do
-    receive do
-      {:muontrap, ^ref, _event} -> flush(ref)
-    after
-      0 -> :ok
     end
   end
 

@@ -9,24 +9,35 @@ defmodule MuonTrap.Commands do
 
   alias MuonTrap.{Command, Handle}
 
-  @enforce_keys [:running, :ready, :interrupt]
-  defstruct [:running, :ready, :interrupt]
+  @enforce_keys [:running, :ready, :interrupt, :yields?]
+  defstruct [:running, :ready, :interrupt, :yields?]
 
-  @typedoc "running: those that are not over; ready: those of them that may have an event without a message."
+  @typedoc """
+  running: those that are not over; ready: those of them that may have an event without a message; yields?: whether
+  processes of this VM wait for this one or have something for it, see `new/2`.
+  """
   @type t :: %__MODULE__{
           running: %{reference() => Command.t()},
           ready: [reference()],
-          interrupt: term()
+          interrupt: term(),
+          yields?: boolean()
         }
 
   @type event :: {reference(), Command.event()} | :timeout | :idle_timeout | :interrupted
 
-  @doc "Commands that were started, without an announcement, by the calling process."
-  @spec new([Command.t()]) :: t()
-  def new(commands) do
+  @doc """
+  Commands that were started, without an announcement, by the calling process.
+
+  `yields?`: whether it is one of several that move the same bytes on. A read that finds nothing looks again some times
+  before it gives up, which pays where nobody else has something to do; here the others have, on the same scheduler
+  mostly.
+  """
+  @spec new([Command.t()], boolean()) :: t()
+  def new(commands, yields? \\ false) do
     interrupt = Enum.find_value(commands, & &1.interrupt)
     running = Map.new(commands, &{&1.ref, &1})
-    %__MODULE__{running: running, ready: Map.keys(running), interrupt: interrupt}
+    ready = Map.keys(running)
+    %__MODULE__{running: running, ready: ready, interrupt: interrupt, yields?: yields?}
   end
 
   @doc """
@@ -62,7 +73,7 @@ defmodule MuonTrap.Commands do
   defp take(%{ready: [ref | later]} = commands, deadline, idle_at) do
     command = Map.fetch!(commands.running, ref)
 
-    case Command.pull(command, command.unacknowledged) do
+    case pull(command, commands.yields?) do
       nil ->
         running = %{commands.running | ref => %{command | unacknowledged: 0}}
         take(%{commands | running: running, ready: later}, deadline, idle_at)
@@ -85,6 +96,15 @@ defmodule MuonTrap.Commands do
     after
       # At least that, where something is on its way that counts although the time has passed.
       deadline |> min(idle_at) |> left() |> max(1) -> next(commands, deadline, idle_at)
+    end
+  end
+
+  defp pull(%{handle: handle, unacknowledged: bytes} = command, yields?) do
+    if yields? and Handle.silent?(handle) do
+      Handle.ack(handle, bytes)
+      nil
+    else
+      Command.pull(command, bytes)
     end
   end
 

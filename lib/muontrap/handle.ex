@@ -25,10 +25,11 @@ defmodule MuonTrap.Handle do
   def stop(%Remote{} = remote, grace_ms), do: Remote.stop(remote, grace_ms)
   def stop(handle, grace_ms), do: Nif.stop(handle, grace_ms)
 
-  @doc "Sends the program a signal. Waits for the answer of another node."
-  @spec signal(t(), 0..64) :: :ok | {:error, :file.posix()}
-  def signal(%Remote{} = remote, number), do: Remote.signal(remote, number)
-  def signal(handle, number), do: Nif.signal(handle, number)
+  @doc "Sends the program a signal, or gives its terminal a size. Does not wait for the answer of another node."
+  @spec ask(t(), Remote.question()) :: :ok | {:error, :file.posix()} | {:asked, reference()}
+  def ask(%Remote{} = remote, question), do: {:asked, Remote.ask(remote, question)}
+  def ask(handle, {:signal, number}), do: Nif.signal(handle, number)
+  def ask(handle, {:resize, {rows, cols}}), do: Nif.resize(handle, rows, cols)
 
   @doc """
   Writes what there is room for to the program's input, and returns the rest. Raises `MuonTrap.Error` if there is no

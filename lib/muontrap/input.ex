@@ -35,6 +35,10 @@ defmodule MuonTrap.Input do
   defp pieces(""), do: []
   defp pieces(bytes), do: [bytes]
 
+  @doc "Whether another process has more of it."
+  @spec pulled?(t()) :: boolean()
+  def pulled?(input), do: match?(%{feeder: %Feeder{}}, input)
+
   @doc """
   Takes the event `{:input, _}`: a piece, the end of the enumerable, or what it raised, which is raised here.
   """

@@ -6,7 +6,7 @@ defmodule MuonTrap.Live do
   # Commands as those see them who do not own them: MuonTrap.list/0 and what is done to an entry of it.
 
   alias MuonTrap.Daemon.Waiting
-  alias MuonTrap.Nif
+  alias MuonTrap.{Mailbox, Nif}
 
   @spec list() :: [map()]
   def list do
@@ -49,19 +49,13 @@ defmodule MuonTrap.Live do
     {waiter, monitor} =
       spawn_monitor(fn ->
         gone? = not Nif.notify_gone(id)
-        if gone? or not Nif.stop_by_id(id), do: exit(:esrch), else: await_gone(id)
+        if gone? or not Nif.stop_by_id(id), do: exit(:esrch), else: Mailbox.await_gone(id)
       end)
 
     receive do
       {:DOWN, ^monitor, :process, ^waiter, :normal} -> :ok
       {:DOWN, ^monitor, :process, ^waiter, :esrch} -> {:error, :esrch}
       {:DOWN, ^monitor, :process, ^waiter, reason} -> exit({reason, {MuonTrap, :stop, [id]}})
-    end
-  end
-
-  defp await_gone(id) do
-    receive do
-      {:muontrap_gone, ^id} -> :ok
     end
   end
 end

@@ -17,7 +17,7 @@ defmodule MuonTrap.Remote do
   # All that comes goes to an alias of the caller. When the command is over it is taken back, so that nothing comes
   # after the terminal event, whatever was on its way.
 
-  alias MuonTrap.{Error, Options}
+  alias MuonTrap.{Error, Mailbox, Options}
   alias MuonTrap.Remote.Line
 
   # How much input may be on its way to the program.
@@ -38,6 +38,8 @@ defmodule MuonTrap.Remote do
           owner: pid(),
           input: :atomics.atomics_ref()
         }
+
+  @type question :: {:signal, 0..64} | {:resize, {rows :: 1..0xFFFF, cols :: 1..0xFFFF}}
 
   @typedoc "How a command is started, see `MuonTrap.Command.start/3`."
   @type request :: {Options.t(), tuple(), keyword()}
@@ -98,16 +100,15 @@ defmodule MuonTrap.Remote do
   @spec stop(t(), non_neg_integer()) :: :ok
   def stop(remote, grace_ms), do: tell(remote, {:stop, grace_ms})
 
-  @doc "Sends the program a signal, and waits for the answer. `ESRCH` when there is nobody left to send it."
-  @spec signal(t(), 0..64) :: :ok | {:error, :file.posix()}
-  def signal(%{owner: owner} = remote, number) do
+  @doc """
+  Sends the program a signal, or gives its terminal a size. The answer comes to the calling process as `{ref, answer}`,
+  or as `:DOWN` of this reference if there is nobody left to answer.
+  """
+  @spec ask(t(), question()) :: reference()
+  def ask(%{owner: owner} = remote, question) do
     monitor = :erlang.monitor(:process, owner, alias: :reply_demonitor)
-    tell(remote, {:signal, monitor, number})
-
-    receive do
-      {^monitor, result} -> result
-      {:DOWN, ^monitor, :process, ^owner, _reason} -> {:error, :esrch}
-    end
+    tell(remote, {:ask, monitor, question})
+    monitor
   end
 
   @doc "Sends as much of these bytes as may be on its way, and returns the others."
@@ -167,7 +168,7 @@ defmodule MuonTrap.Remote do
   def close(%{ref: ref} = remote) do
     :erlang.unalias(remote.alias)
     Process.delete({__MODULE__, ref})
-    flush(ref)
+    Mailbox.flush(ref)
   end
 
   @doc "Whether a process of this VM has commands on other nodes."
@@ -176,14 +177,6 @@ defmodule MuonTrap.Remote do
     case Process.info(pid, :dictionary) do
       {:dictionary, dictionary} -> Enum.any?(dictionary, &match?({{__MODULE__, _ref}, _node}, &1))
       nil -> false
-    end
-  end
-
-  defp flush(ref) do
-    receive do
-      {:muontrap, ^ref, _event} -> flush(ref)
-    after
-      0 -> :ok
     end
   end
 

@@ -28,7 +28,7 @@ defmodule MuonTrap.Session do
     * `{:muontrap, session, {:exit, result}}` - the program has ended and nothing of it is left; the last event.
       `result` is a `MuonTrap.Result`
     * `{:muontrap, session, {:error, error}}` - as well the last: the helper of the program was killed, and everything
-      with it. `error` is a `MuonTrap.Error`
+      with it, or another node is lost. `error` is a `MuonTrap.Error`
 
   ## Standard error
 
@@ -45,6 +45,14 @@ defmodule MuonTrap.Session do
 
   The session is a process, in `session.pid`, which `MuonTrap.list/0` shows as the owner of the command. An owner is
   not linked to it. To hear if it is killed, monitor that pid; the program ends with it.
+
+  ## On another node
+
+  With `:node` the program runs there and the session is here, for an owner here. It ends with the owner, the session, the
+  connection and either VM. When the connection or that VM is lost, calls and events say so with a `MuonTrap.Error` of
+  the step `:node`; what it means is in [the guide on many machines](cluster.md). A write returns when the
+  program has room for all but the last 128 KiB of what is on its way. `signal/2` and `resize/3` wait for the
+  answer of that node.
   """
 
   alias MuonTrap.{Error, Pty, Result, Signal}
@@ -72,8 +80,10 @@ defmodule MuonTrap.Session do
     * `:full` - `:max_buffer` bytes are there, and not what was waited for. `read/2` takes them
     * `:active` - the owner gets events now
     * `:closed` - the session is over, or is being stopped
+    * `MuonTrap.Error` - all that came is read, and there may have been more: the helper of the program was killed, or
+      another node, or the connection to it, is lost
   """
-  @type unread :: :timeout | :full | :active | :closed
+  @type unread :: :timeout | :full | :active | :closed | Error.t()
 
   @doc false
   @spec open(MuonTrap.Options.t()) :: {:ok, t()} | {:error, Error.t()}
@@ -254,7 +264,7 @@ defmodule MuonTrap.Session do
 
     * `:timeout` - it has not ended by then
     * `:closed` - the session is over
-    * `MuonTrap.Error` - the helper of the program was killed, and everything with it
+    * `MuonTrap.Error` - the helper of the program was killed, and everything with it, or another node is lost
 
   ## Examples
 

@@ -5,7 +5,7 @@ defmodule MuonTrap.Stdin do
   @moduledoc false
   # What the program of a Daemon or a session is given to read, and has no room for yet.
 
-  alias MuonTrap.{Command, Native, Nif}
+  alias MuonTrap.{Command, Handle}
 
   # One write of any size is taken when nothing waits.
   @max_bytes 1_048_576
@@ -54,7 +54,7 @@ defmodule MuonTrap.Stdin do
   defp write(%{state: :open, waiting: ""} = stdin, _command, _turn), do: stdin
 
   defp write(%{state: :closing, waiting: ""} = stdin, command, _turn) do
-    Nif.close_stdin(command.handle)
+    Handle.close_stdin(command.handle)
     %{stdin | state: :closed}
   end
 
@@ -64,7 +64,7 @@ defmodule MuonTrap.Stdin do
   end
 
   defp write(%{waiting: waiting} = stdin, command, turn) do
-    case Native.write(command.handle, waiting) do
+    case Handle.write(command.handle, waiting) do
       {:ok, rest} ->
         written = byte_size(waiting) - byte_size(rest)
         write(%{stdin | waiting: rest}, command, turn - written)

@@ -8,7 +8,8 @@ defmodule MuonTrap.Stream do
 
   It is lazy. Each enumeration starts the program anew. The enumerating process owns the program: when the process ends,
   the program and everything that it started ends, too. Output is read only when it is needed. A program that is faster
-  than its consumer waits, and at most `:stdio_window` bytes of its output are in the VM.
+  than its consumer waits, and at most `:stdio_window` bytes of its output are in the VM. In a pipeline that is 64 KiB
+  for what another program reads and for what a filter writes, unless a window is given or configured.
 
   An enumeration returns when the program and everything it started is gone. If it stops early (`Enum.take/2`, an
   exception, a `throw`), the program gets `:stop_signal`, and after `:delay_to_sigkill` what is left gets SIGKILL. A
@@ -18,22 +19,34 @@ defmodule MuonTrap.Stream do
 
   import MuonTrap.Command, only: [is_terminal: 1]
 
-  alias MuonTrap.{Bounds, Call, Command, Commands, Input, Nif, Options, StderrTail}
+  alias MuonTrap.{Bounds, Call, Command, Commands, Defaults, Input, Nif, Options, StderrTail}
+  alias MuonTrap.Input.Feeder
   alias MuonTrap.Options.Words
 
-  @enforce_keys [:options, :mode]
-  defstruct [:options, :mode]
+  @pipeline_bytes 65_536
 
-  @typedoc "`options` is a checked call; `mode` says how the enumeration ends."
-  @type t :: %__MODULE__{options: Options.t(), mode: mode()}
+  @enforce_keys [:options, :mode, :window_given?]
+  defstruct [:options, :mode, :window_given?]
+
+  @typedoc """
+  `options` is a checked call; `mode` says how the enumeration ends; `window_given?` whether its window is that of the call
+  or the configuration, and not a default.
+  """
+  @type t :: %__MODULE__{options: Options.t(), mode: mode(), window_given?: boolean()}
 
   @typep mode :: :raise | :result | :silent
 
   @doc false
   # `:raise` raises what is no success after the last element, `:result` gives the result as the last element, and
   # `:silent`, for what another program reads, does neither.
-  @spec new(Options.t(), :raise | :result) :: t()
-  def new(options, mode), do: %__MODULE__{options: options, mode: mode}
+  @spec new(Options.t(), :raise | :result, keyword() | map()) :: t()
+  def new(options, mode, given) do
+    window_given? =
+      Enum.any?(given, &match?({:stdio_window, _bytes}, &1)) or
+        Defaults.stdio_window() != Defaults.built_in(:stdio_window)
+
+    %__MODULE__{options: options, mode: mode, window_given?: window_given?}
+  end
 
   @doc false
   # The stream of a program that reads this enumerable.
@@ -47,16 +60,17 @@ defmodule MuonTrap.Stream do
     end
 
     input = {:input, as_input(enumerable)}
-    :stream |> Options.validate!(command, args, [input | Enum.to_list(opts)]) |> new(mode)
+    options = Options.validate!(:stream, command, args, [input | Enum.to_list(opts)])
+    new(options, mode, opts)
   end
 
   @doc false
   # What a program gets of an enumerable: of a stream its standard output alone, however it ends.
   @spec as_input(Enumerable.t()) :: Enumerable.t()
-  def as_input(%__MODULE__{options: options, mode: mode}) do
+  def as_input(%__MODULE__{options: options, mode: mode} = stream) do
     mode = if mode == :raise, do: :raise, else: :silent
     # Tagged elements are for those who look at them.
-    %__MODULE__{options: %{options | capture_stderr: false}, mode: mode}
+    %{stream | options: %{options | capture_stderr: false}, mode: mode}
   end
 
   def as_input(enumerable), do: enumerable
@@ -64,6 +78,16 @@ defmodule MuonTrap.Stream do
   @doc false
   @spec resource(t()) :: Enumerable.t()
   def resource(stream), do: Stream.resource(fn -> start(stream) end, &wanted/1, &stop/1)
+
+  # In a pipeline, what another program reads and what a filter writes: bulk, which is cheaper in fewer pieces. A pipe
+  # holds as much.
+  defp widen(%{options: options, window_given?: false} = stream) do
+    if options.input != nil or Feeder.interrupt() != nil,
+      do: %{stream | options: %{options | stdio_window: @pipeline_bytes}},
+      else: stream
+  end
+
+  defp widen(stream), do: stream
 
   # The programs that are started for an enumeration: those whose output nobody but the next one sees come before it.
   defp chain(%{options: %{input: %__MODULE__{} = before} = options} = stream) do
@@ -90,7 +114,7 @@ defmodule MuonTrap.Stream do
   defp pipes?(options), do: options.pty == nil and options.node == nil
 
   defp start(stream) do
-    [first | _] = chain = chain(stream)
+    [first | _] = chain = stream |> widen() |> chain()
     stages = chain |> Enum.with_index(1 - length(chain)) |> Enum.reduce([], &start_stage/2)
     started(Enum.reverse(stages), first.options.input, stream)
   end
@@ -122,7 +146,7 @@ defmodule MuonTrap.Stream do
 
       %{
         owner: self(),
-        commands: Commands.new(commands),
+        commands: Commands.new(commands, Feeder.interrupt() != nil or Input.pulled?(input)),
         stages: Map.new(stages, &{&1.command.ref, &1}),
         first: first,
         last: last.ref,

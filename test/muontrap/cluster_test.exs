@@ -7,17 +7,11 @@ defmodule MuonTrap.ClusterTest do
   use MuonTrap.Case
 
   import MuonTrap.Nodes, only: [call: 4, eval: 3, spawn_eval: 3]
+  import MuonTrap.NodeTrees, only: [network: 1, nodes: 2]
 
-  alias MuonTrap.{Nodes, Trees}
+  alias MuonTrap.Trees
 
-  setup do
-    token = Trees.token()
-    network = Nodes.possible?() && Nodes.network()
-    %{token: token, env: [{"MUONTRAP_TOKEN", token}], network: network}
-  end
-
-  defp nodes(%{network: network}, names),
-    do: if(network, do: Nodes.start(network, names), else: [])
+  setup :network
 
   defp stands?(token, count \\ 1),
     do: Trees.eventually(fn -> length(Trees.carrying(token)) == count end)

@@ -410,6 +410,8 @@ defmodule MuonTrap.SessionTest do
       session = open!("exec sleep 1000")
       {:ok, pid} = Session.os_pid(session)
       Trees.kill(Trees.parent(pid), "KILL")
+      # Whoever reads does not take it for the end of the output.
+      assert {:error, %Error{step: :shim, reason: :died}} = Session.read(session, @patience_ms)
       assert {:error, %Error{step: :shim, reason: :died}} = Session.await(session, @patience_ms)
     end
   end

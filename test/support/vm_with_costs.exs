@@ -66,7 +66,7 @@ options = fn args, opts ->
   Options.validate!(:cmd, "sh", ["-c", "exec sleep 1000" | args], opts)
 end
 
-request = fn args, opts -> Command.request(options.(args, opts), stdio, nil, []) end
+request = fn args, opts -> Command.Request.new(options.(args, opts), stdio, nil, []) end
 
 start = fn args ->
   {:ok, command} = Command.start(options.(args, []), stdio)

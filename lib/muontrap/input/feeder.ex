@@ -15,7 +15,7 @@ defmodule MuonTrap.Input.Feeder do
   #
   # Events go to an alias of the owner and not to its pid, so that none comes after the owner has stopped it.
 
-  alias MuonTrap.{Nif, Remote}
+  alias MuonTrap.{Mailbox, Nif, Remote}
   alias MuonTrap.Options.Words
   require Logger
 
@@ -104,16 +104,13 @@ defmodule MuonTrap.Input.Feeder do
           do: receive(do: ({:DOWN, ^monitor, :process, ^guard, _reason} -> :ok))
 
         Process.demonitor(monitor, [:flush])
-        for %{owner: ^puller, id: id} <- Nif.list(), Nif.notify_gone(id), do: await_gone(id)
+
+        for %{owner: ^puller, id: id} <- Nif.list(),
+            Nif.notify_gone(id),
+            do: Mailbox.await_gone(id)
     end
 
     flush(feeder.ref)
-  end
-
-  defp await_gone(id) do
-    receive do
-      {:muontrap_gone, ^id} -> :ok
-    end
   end
 
   defp flush(ref) do

@@ -10,7 +10,7 @@ defmodule MuonTrap.Options.Table do
   # `MuonTrap.Options.Type`. The default nil means "not given".
 
   alias MuonTrap.Defaults
-  alias MuonTrap.Options.Type
+  alias MuonTrap.Options.{DaemonRows, Type}
 
   @all [:cmd, :run, :stream, :pipeline, :daemon, :session]
   @calls [:cmd, :run, :stream, :pipeline]
@@ -18,7 +18,7 @@ defmodule MuonTrap.Options.Table do
   @typedoc "A row, see above."
   @type row :: {atom(), [atom()], Type.t(), term(), String.t()}
 
-  @groups [
+  @common [
     {"What runs",
      [
        {:cd, @all, :string, nil,
@@ -88,6 +88,9 @@ defmodule MuonTrap.Options.Table do
        {:stdio_window, @all, :stdio_window, {Defaults, :stdio_window},
         """
         how much output may be on its way unhandled before the program has to wait
+
+        In a pipeline that is 65,536, unless it is given or configured: for a stream that has an input, or becomes that of
+        another program.
 
         Above 64 KiB the pipes of output get that size as well, up to `/proc/sys/fs/pipe-max-size` (mostly 1 MiB): a
         program that writes much waits less often, and each of its pipes may hold that much kernel memory. All pipes
@@ -222,83 +225,13 @@ defmodule MuonTrap.Options.Table do
         "controllers that the group must have even if none of their limits is set"},
        {:cgroup_sets, @all, :cgroup_sets, [],
         "limits by controller and file, with the names of either cgroup version"}
-     ]},
-    {"Logging",
-     [
-       {:log_output, [:daemon], :log_level, nil,
-        "log each line of standard output at this level; without it, standard output goes to `/dev/null`"},
-       {:log_stderr, [:daemon], :log_level, nil, "log each line of standard error at this level"},
-       {:log_prefix, [:daemon], :string, nil,
-        "put before each logged line; without it, the command and `\": \"`"},
-       {:log_transform, [:daemon], {:function, 1}, nil,
-        """
-        takes the bytes of a line and returns what to log instead: `log_transform: &String.upcase/1`
+     ]}
+  ]
 
-        Without it, each invalid part of UTF-8 becomes U+FFFD, and `\\r` ends a line too, as progress bars write it.
-        """},
-       {:log_line_max, [:daemon], :line_max, 65_536,
-        "the longest line to log at once; a longer one is logged in pieces"},
-       {:logger_metadata, [:daemon], :keyword, [],
-        """
-        Logger metadata for all events of the Daemon: `logger_metadata: [job: 17]`
-
-        `:muontrap_cmd`, `:muontrap_args` (one string) and `:muontrap_argv` (a list) are always there, and win. The
-        metadata is there in `:logger_fun` and `:log_transform` too.
-        """},
-       {:logger_fun, [:daemon], :logger_fun, nil,
-        """
-        called with the bytes of each line in place of Logger: `logger_fun: &IO.puts/1`
-
-        The line comes without its `\\n` or `\\r\\n`. Of the other log options only `:logger_metadata`, `:log_line_max`
-        and `:log_rate` have an effect then. Lines that come together are parts of one binary of up to 16 KiB: use `:binary.copy/1` on
-        the few that you keep for long.
-        """},
-       {:log_rate, [:daemon], {:integer, 1..0xFFFF_FFFF}, nil,
-        """
-        how many lines of both streams are logged in a second at the most: `log_rate: 100`
-
-        `:logger_fun` gets no more either. The others are read and dropped, counted in `:dropped_lines` of
-        `MuonTrap.Daemon.statistics/1`, and told of by a warning, once in a second.
-        """},
-       {:tail_bytes, [:daemon], {:integer, 0..0x10_0000}, nil,
-        """
-        how many bytes of the end of standard error are kept, to be logged when the program fails
-
-        Whole lines are shown. Without it that is 4,096 where standard error is read anyway: with `:log_stderr`,
-        `:capture_stderr_only`, or `:stderr_to_stdout` together with `:log_output` or `:logger_fun`. Given, standard error
-        is read for it in any case, and passed on line by line to that of the VM where it would have been that; with
-        `stderr: :null` it is dropped.
-        """}
-     ]},
-    {"Readiness",
-     [
-       {:wait_for, [:daemon], {:function, 0}, nil,
-        "runs before the program is started, which waits for its return; `start_link/3` does not wait then"},
-       {:ready, [:daemon], :ready, nil,
-        """
-        what `start_link/3` waits for once the program runs: `ready: {:tcp, 8080}`
-
-        That is a line of output that the regex matches, a TCP port that accepts connections, a function that returns
-        `true`, or with `:notify` the program's `READY=1` on `NOTIFY_SOCKET`, see sd_notify(3).
-        """},
-       {:start_timeout, [:daemon], :timeout, 30_000,
-        """
-        the time that `:ready` may take before the start fails
-
-        A TCP port that somebody else still holds is waited for as long, before the program is started.
-        """},
-       {:watchdog, [:daemon], :milliseconds, nil,
-        """
-        with `ready: :notify`, the Daemon stops if its program does not say `WATCHDOG=1` at least this often
-
-        It counts once the program is ready. The program finds the time in `WATCHDOG_USEC`.
-        """},
-       {:reload, [:daemon], :signal, :sighup,
-        "the signal with which `MuonTrap.Daemon.reload/2` asks the program to read its configuration again"}
-     ]},
+  @conversation [
     {"Where it runs",
      [
-       {:node, [:cmd, :run, :stream], :node, nil,
+       {:node, [:cmd, :run, :stream, :session], :node, nil,
         """
         the node of a cluster on which the program runs, for the calling process here: `node: :"worker@host"`
 
@@ -326,6 +259,21 @@ defmodule MuonTrap.Options.Table do
         """},
        {:timeout, [:session], :timeout, :infinity,
         "the time after which the program and all that it started are stopped; what it has written can still be read"},
+       {:idle_timeout, [:session], :timeout, :infinity,
+        """
+        how long there may be no output while some is waited for, before the whole tree is stopped
+
+        The time runs while a call reads, writes or waits for the end, and while the owner gets events; each byte of output
+        begins it anew, and what is written to the program does not. While nobody asks it stands still.
+        """},
+       {:max_output, [:session], :max_output_stop, :infinity,
+        """
+        how many bytes of output a session takes, before the whole tree is stopped: `max_output: {1_000_000, :stop}`
+
+        Standard output and captured standard error count together. What was taken before can be read; the rest is
+        dropped, and with `:lines` a line that does not fit whole. There is no `:truncate`: whoever waits for an answer that
+        is dropped would wait in vain.
+        """},
        {:active, [:session], :active, false,
         "what the owner is sent as messages: nothing with `false`, else see `MuonTrap.Session.set_active/2`"},
        {:max_buffer, [:session], {:integer, 1..0x7FFF_FFFF}, 1_048_576,
@@ -336,6 +284,8 @@ defmodule MuonTrap.Options.Table do
         """}
      ]}
   ]
+
+  @groups @common ++ DaemonRows.groups() ++ @conversation
 
   @doc "The groups in the order of the documentation, each with its title."
   @spec groups() :: [{String.t(), [row()]}]

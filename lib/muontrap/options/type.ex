@@ -36,6 +36,7 @@ defmodule MuonTrap.Options.Type do
           | :milliseconds
           | :umask
           | :max_output
+          | :max_output_stop
           | :name
           | :log_level
           | :logger_fun
@@ -154,6 +155,10 @@ defmodule MuonTrap.Options.Type do
       do: {:ok, {bytes, excess}}
 
   def cast(:max_output, bytes) when is_integer(bytes), do: cast(:max_output, {bytes, :truncate})
+
+  def cast(:max_output_stop, value) when value == :infinity or is_tuple(value) do
+    with {:ok, {_bytes, :truncate}} <- cast(:max_output, value), do: {:error, value}
+  end
 
   def cast(:name, value) when is_atom(value), do: {:ok, value}
   def cast(:name, {:global, _term} = value), do: {:ok, value}

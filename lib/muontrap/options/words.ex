@@ -48,6 +48,8 @@ defmodule MuonTrap.Options.Words do
   def describe(:max_output),
     do: "a number of bytes, `{bytes, :truncate}`, `{bytes, :stop}` or `:infinity`"
 
+  def describe(:max_output_stop), do: "`{bytes, :stop}` or `:infinity`"
+
   def describe(:umask), do: "an integer from `0o000` to `0o777`"
   def describe(:name), do: "an atom, `{:global, term}` or `{:via, module, term}`"
   def describe(:log_level), do: "a Logger level, such as `:info`"
@@ -124,6 +126,13 @@ defmodule MuonTrap.Options.Words do
   defp special(:groups, _entry), do: "expected " <> describe(:group)
 
   defp special(:cgroup, {key, value}), do: Keys.expected(key, value)
+
+  defp special(:max_output_stop, bytes) when is_integer(bytes) and bytes >= 0,
+    do: special(:max_output_stop, {bytes, :truncate})
+
+  defp special(:max_output_stop, {bytes, :truncate}),
+    do:
+      "expected `{#{inspect(bytes)}, :stop}` or `:infinity`, as nobody can wait for an answer that is dropped"
 
   defp special(:boolean, _value), do: "expected `true` or `false`"
   defp special(:log_level, _value), do: "expected one of #{list(Type.log_levels())}"

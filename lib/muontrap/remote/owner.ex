@@ -15,7 +15,7 @@ defmodule MuonTrap.Remote.Owner do
   alias MuonTrap.{Command, Handle}
 
   # What the two nodes say to each other. Another number where they would not understand each other.
-  @protocol 1
+  @protocol 2
 
   defstruct [
     :line,
@@ -93,8 +93,8 @@ defmodule MuonTrap.Remote.Owner do
         Handle.stop(handle, grace_ms)
         loop(owner)
 
-      {:signal, from, number} ->
-        send(from, {from, Handle.signal(handle, number)})
+      {:ask, from, question} ->
+        send_on(from, {from, Handle.ask(handle, question)})
         loop(owner)
 
       {:DOWN, ^monitor, :process, _line, _reason} ->

@@ -14,10 +14,21 @@ defmodule MuonTrap.Session.Server do
 
   use GenServer
 
-  alias MuonTrap.{Bounds, Call, Command, Nif}
-  alias MuonTrap.Session.{Active, Bytes, Lines, Waiting, Writers}
+  alias MuonTrap.{Call, Command, Handle}
 
-  import MuonTrap.Command, only: [is_terminal: 1]
+  alias MuonTrap.Session.{
+    Active,
+    Bytes,
+    Delivery,
+    Limits,
+    Lines,
+    Secrets,
+    Start,
+    Waiting,
+    Writers
+  }
+
+  import MuonTrap.Command, only: [is_output: 1, is_terminal: 1]
 
   # owner, reader: the process that the session belongs to, the last one that has read, each with a monitor
   # unacknowledged: bytes of the last piece of output
@@ -25,9 +36,20 @@ defmodule MuonTrap.Session.Server do
   # not be before
   # readers: in the order in which they came
   # awaiting: those that want to know how it ended
+  # asked: those that wait for an answer of another node, by its reference
   # stopping?: whether what is not handed out yet is of no more use
   # outcome: the result or the error that is handed out at the end
-  @enforce_keys [:session, :options, :owner, :command, :os_pid, :writers, :buffer, :active]
+  @enforce_keys [
+    :session,
+    :options,
+    :owner,
+    :command,
+    :os_pid,
+    :writers,
+    :buffer,
+    :active,
+    :limits
+  ]
   defstruct @enforce_keys ++
               [
                 unacknowledged: 0,
@@ -36,20 +58,21 @@ defmodule MuonTrap.Session.Server do
                 reader: nil,
                 readers: [],
                 awaiting: [],
+                asked: %{},
                 stopping?: false,
-                timer: nil,
-                timed_out?: false,
                 outcome: nil
               ]
 
   @impl GenServer
   def init({options, owner}) do
     monitor = Process.monitor(owner)
-    deadline = deadline(options.timeout)
+    limits = Limits.new(options)
 
-    case start(options) do
+    case Start.start(options) do
       {:ok, command, os_pid} ->
-        {:ok, running(options, {owner, monitor}, command, os_pid, deadline)}
+        limits = Limits.run(limits, command)
+        state = running(options, {owner, monitor}, command, os_pid, limits)
+        {:ok, %{state | limits: Limits.wanted(limits, Delivery.wants_more?(state))}}
 
       {:error, error} ->
         # A reason of this form gives no crash report.
@@ -57,26 +80,9 @@ defmodule MuonTrap.Session.Server do
     end
   end
 
-  defp start(options) do
-    with {:ok, command} <- Call.start(options, Call.stderr(options, false), true, announce: true) do
-      case Command.next(command, :infinity) do
-        {{:started, os_pid}, command} ->
-          {:ok, command, os_pid}
-
-        {terminal, command} when is_terminal(terminal) ->
-          Command.report(command, terminal)
-          {:error, not_started(command, terminal)}
-      end
-    end
-  end
-
-  defp not_started(command, {:failed, failure}), do: Command.start_error(command, failure)
-  defp not_started(_command, {:lost, failure, _survivors}), do: Command.error(failure)
-
-  defp running(options, owner, command, os_pid, deadline) do
+  defp running(options, owner, command, os_pid, limits) do
     main = if options.capture_stderr_only, do: :stderr, else: :stdout
     buffer = if options.lines, do: Lines, else: Bytes
-    timer = if deadline != :infinity, do: :erlang.start_timer(deadline, self(), :over, abs: true)
 
     %__MODULE__{
       session: %MuonTrap.Session{pid: self()},
@@ -88,44 +94,23 @@ defmodule MuonTrap.Session.Server do
       writers: Writers.new(options.stdin),
       buffer: buffer.new(options.capture_stderr, main),
       active: options.stdio_window |> Active.new() |> Active.set(options.active),
-      timer: timer
+      limits: limits
     }
   end
 
-  # Output and input are the program's affair and may be secret. Since OTP 25; an older one shows them.
+  # Since OTP 25; an older one shows what is hidden here.
   if {:format_status, 1} in GenServer.behaviour_info(:callbacks), do: @impl(GenServer)
-
-  def format_status(status) do
-    status
-    |> Map.replace_lazy(:state, &hide/1)
-    |> Map.replace_lazy(:message, &hide_message/1)
-    |> Map.replace(:log, [])
-  end
-
-  defp hide(%__MODULE__{command: command} = state) do
-    hidden = %{buffer: :hidden, readers: :hidden, writers: :hidden}
-    Map.merge(state, Map.put(hidden, :command, %{command | args: :hidden}))
-  end
-
-  # Before it runs.
-  defp hide(_state), do: :hidden
-
-  defp hide_message({:muontrap, ref, event}) when is_tuple(event),
-    do: {:muontrap, ref, {elem(event, 0), :hidden}}
-
-  defp hide_message({:"$gen_call", from, request}) when is_tuple(request),
-    do: {:"$gen_call", from, {elem(request, 0), :hidden}}
-
-  defp hide_message(message), do: message
+  def format_status(status), do: Secrets.hide(status)
 
   @impl GenServer
   def handle_call(:os_pid, _from, state), do: {:reply, {:ok, state.os_pid}, state}
 
-  def handle_call({:signal, number}, _from, state),
-    do: {:reply, Nif.signal(state.command.handle, number), state}
-
-  def handle_call({:resize, {rows, cols}}, _from, state),
-    do: {:reply, Nif.resize(state.command.handle, rows, cols), state}
+  def handle_call({what, _value} = question, from, state) when what in [:signal, :resize] do
+    case Handle.ask(state.command.handle, question) do
+      {:asked, ref} -> {:noreply, %{state | asked: Map.put(state.asked, ref, from)}}
+      answer -> {:reply, answer, state}
+    end
+  end
 
   def handle_call({:write, bytes, timeout_ms}, from, state) do
     if Writers.open?(state.writers) do
@@ -193,23 +178,57 @@ defmodule MuonTrap.Session.Server do
   def handle_info({:DOWN, monitor, :process, _pid, _reason}, %{reader: {_, monitor}} = state),
     do: settle(%{state | reader: nil})
 
+  # With the owner of a command on another node.
+  def handle_info({:DOWN, ref, :process, _pid, _reason}, %{asked: asked} = state)
+      when is_map_key(asked, ref),
+      do: {:noreply, answer(state, ref, {:error, :esrch})}
+
   def handle_info({:DOWN, monitor, :process, _pid, _reason}, state),
     do: settle(give_up(state, monitor, :died))
 
-  def handle_info({:timeout, timer, :over}, %{timer: timer} = state) do
+  def handle_info({:timeout, timer, :over}, %{limits: %{timer: timer}} = state) do
     # What is known of the end by then, the owner has not asked for yet.
-    if state.outcome == nil and not Nif.news?(state.command.handle) do
-      Command.stop(state.command)
-      settle(%{state | timed_out?: true})
-    else
-      {:noreply, state}
+    if state.outcome == nil and not Handle.news?(state.command.handle),
+      do: reached(state, :timeout),
+      else: {:noreply, state}
+  end
+
+  def handle_info({:timeout, timer, :idle}, %{limits: %{idle_timer: timer}} = state) do
+    {idle?, limits} = Limits.idle?(state.limits)
+    state = %{state | limits: limits}
+
+    cond do
+      not idle? -> {:noreply, state}
+      Handle.silent?(state.command.handle) -> idle(state)
+      true -> {:noreply, %{state | limits: Limits.look_again(limits)}}
     end
   end
 
   def handle_info({:timeout, timer, :waiting}, state),
     do: settle(give_up(state, timer, :timeout))
 
+  def handle_info({ref, answer}, %{asked: asked} = state) when is_map_key(asked, ref),
+    do: {:noreply, answer(state, ref, answer)}
+
   def handle_info(_message, state), do: {:noreply, state}
+
+  # What was written before counts, though it may be a message by now.
+  defp idle(%{command: %{ref: ref}} = state) do
+    receive do
+      {:muontrap, ^ref, event} when is_output(event) or is_terminal(event) ->
+        event(event, %{state | announced?: false})
+    after
+      0 -> reached(state, :idle_timeout)
+    end
+  end
+
+  defp reached(state, bound), do: settle(%{state | limits: Limits.reached(state.limits, bound)})
+
+  defp answer(state, ref, answer) do
+    {from, asked} = Map.pop!(state.asked, ref)
+    GenServer.reply(from, answer)
+    %{state | asked: asked}
+  end
 
   # A call that is not waited for any more, for its time is over or its process has died.
   defp give_up(state, ref, why) do
@@ -238,7 +257,7 @@ defmodule MuonTrap.Session.Server do
   end
 
   defp stop(state, grace_ms) do
-    if state.outcome == nil, do: Nif.stop(state.command.handle, grace_ms)
+    if state.outcome == nil, do: Handle.stop(state.command.handle, grace_ms)
     for reader <- state.readers, do: Waiting.reply(reader, {:error, :closed})
     %{state | readers: [], writers: Writers.refuse(state.writers), stopping?: true}
   end
@@ -253,94 +272,40 @@ defmodule MuonTrap.Session.Server do
     do: settle(%{state | writers: Writers.write(state.writers, state.command)})
 
   defp event(terminal, state) when is_terminal(terminal) do
+    Handle.close(state.command.handle)
     Command.report(state.command, terminal)
 
     outcome =
       with {:ok, outcome} <- Call.conclude(state.command, terminal),
-           do: {:ok, Call.result(state.command, outcome, bounds(state), nil, nil)}
+           do: {:ok, Call.result(state.command, outcome, state.limits.bounds, nil, nil)}
 
     settle(%{state | outcome: outcome, writers: Writers.refuse(state.writers), fresh?: true})
   end
 
-  defp deadline(:infinity), do: :infinity
-  defp deadline(timeout_ms), do: System.monotonic_time(:millisecond) + timeout_ms
-
-  defp bounds(%{timed_out?: true}), do: %{Bounds.none() | stopped_by: :timeout}
-  defp bounds(_state), do: Bounds.none()
-
   defp output(state, stream, content, size) do
-    buffer = state.buffer.__struct__.put(state.buffer, stream, content)
-    unacknowledged = state.unacknowledged + size
-    settle(%{state | buffer: buffer, unacknowledged: unacknowledged, fresh?: true})
+    {kept, limits} = Limits.keep(state.limits, content, size)
+    state = %{state | limits: limits, unacknowledged: state.unacknowledged + size}
+    settle(put(state, stream, kept))
   end
+
+  # All of it was beyond a bound.
+  defp put(state, _stream, nothing) when nothing in ["", []], do: state
+
+  defp put(%{buffer: %kind{} = buffer} = state, stream, content),
+    do: %{state | buffer: kind.put(buffer, stream, content), fresh?: true}
 
   # Hands out what there is to those who want it, and asks for more if somebody wants that.
   defp settle(state) do
-    state = state |> serve() |> send_events() |> drop()
+    state = Delivery.hand_out(state)
+    wanted? = state.outcome == nil and Delivery.wants_more?(state)
+    # A program that is being stopped has its grace, and no other time.
+    state = %{state | limits: Limits.wanted(state.limits, wanted? and not state.stopping?)}
 
     cond do
       state.outcome -> finish(state)
-      wants_more?(state) -> more(state)
+      wanted? -> more(state)
       true -> {:noreply, state}
     end
-  end
-
-  # Output that was looked at in vain is not looked at again before there is more.
-  defp serve(%{fresh?: false} = state), do: state
-  defp serve(%{readers: []} = state), do: %{state | fresh?: false}
-
-  defp serve(%{buffer: %kind{} = buffer, readers: [reader | others]} = state) do
-    case kind.take(buffer, reader.request, state.outcome != nil) do
-      :more ->
-        if kind.size(buffer) < kind.limit(reader.request, state.options.max_buffer) do
-          %{state | fresh?: false}
-        else
-          Waiting.reply(reader, {:error, :full})
-          serve(%{state | readers: others})
-        end
-
-      {answer, buffer} ->
-        Waiting.reply(reader, answer)
-        serve(%{state | buffer: buffer, readers: others})
-    end
-  end
-
-  # Those that read come first.
-  defp send_events(%{readers: [], owner: {_pid, _monitor}, buffer: %kind{}} = state) do
-    case kind.event(state.buffer, Active.room(state.active)) do
-      nil ->
-        state
-
-      {event, size, buffer} ->
-        tell(state, event)
-        {what, active} = Active.sent(state.active, size)
-        if what == :told, do: tell(state, :passive)
-        send_events(%{state | buffer: buffer, active: active})
-    end
-  end
-
-  defp send_events(state), do: state
-
-  defp tell(%{owner: {pid, _monitor}, session: session}, event),
-    do: send(pid, {:muontrap, session, event})
-
-  defp drop(%{buffer: %kind{} = buffer} = state),
-    do: if(dropping?(state), do: %{state | buffer: kind.clear(buffer)}, else: state)
-
-  defp dropping?(state), do: state.stopping? or Enum.any?(state.awaiting, &alone?(state, &1))
-
-  # Nobody but the one that waits for the end would take what is still to come.
-  defp alone?(state, waiting) do
-    pid = Waiting.pid(waiting)
-
-    if Active.on?(state.active),
-      do: match?({^pid, _monitor}, state.owner),
-      else: state.readers == [] and match?({^pid, _monitor}, state.reader || {pid, nil})
-  end
-
-  defp wants_more?(%{buffer: %kind{} = buffer} = state) do
-    state.readers != [] or Active.room(state.active) > 0 or dropping?(state) or
-      (Writers.waiting?(state.writers) and kind.size(buffer) < state.options.max_buffer)
   end
 
   defp more(%{announced?: true} = state), do: {:noreply, state}
@@ -354,7 +319,7 @@ defmodule MuonTrap.Session.Server do
       event(event, state)
     else
       {:message_queue_len, _others} ->
-        Nif.ack(command.handle, bytes)
+        Handle.ack(command.handle, bytes)
         {:noreply, %{state | announced?: true}}
 
       nil ->
@@ -374,7 +339,7 @@ defmodule MuonTrap.Session.Server do
 
     with {owner, _monitor} <- state.owner,
          true <- Active.on?(state.active) and owner not in told,
-         do: tell(state, last_event(outcome))
+         do: Delivery.tell(state, last_event(outcome))
 
     {:stop, :normal, state}
   end

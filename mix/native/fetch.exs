@@ -5,7 +5,7 @@ defmodule MuonTrap.Build.Fetch do
   @moduledoc false
   # One file by HTTP, with what OTP has: certificates are verified, proxies are those that Hex takes.
 
-  # Elixir 1.15 and later do not see what the project does not name. They are started before they are called.
+  # Parts of OTP that are not everywhere: see start!/1.
   @compile {:no_warn_undefined, [:inets, :httpc, :public_key]}
 
   @connect_timeout_ms 15_000
@@ -15,7 +15,7 @@ defmodule MuonTrap.Build.Fetch do
   Returns `{:ok, body}` or `{:error, reason}` with the reason in words. Waits for `:timeout_ms` (two minutes) at most.
   """
   def get(url, options \\ []) do
-    for application <- [:inets, :ssl], do: start(application)
+    for application <- [:inets, :ssl], do: start!(application)
     # A client of its own: the options of the default one belong to others.
     {:ok, client} = :inets.start(:httpc, [profile: :muontrap], :stand_alone)
     # Stopping it is no end of ours.
@@ -28,12 +28,22 @@ defmodule MuonTrap.Build.Fetch do
     end
   end
 
-  # Mix takes away the paths of applications that a project does not name.
-  defp start(application) do
+  @doc "Starts an application of OTP. Raises `Mix.Error` where OTP is installed without it, as by Debian in parts."
+  def start!(application) do
+    # Mix takes away the paths of applications that a project does not name.
     if function_exported?(Mix, :ensure_application!, 1),
       do: apply(Mix, :ensure_application!, [application])
 
-    {:ok, _started} = Application.ensure_all_started(application)
+    case Application.ensure_all_started(application) do
+      {:ok, _started} ->
+        :ok
+
+      {:error, _reason} ->
+        Mix.raise(
+          "an archive cannot be taken: this Erlang was installed without #{application}. Install it " <>
+            "(erlang-#{application} on Debian), or set MUONTRAP_BUILD=1 to build muontrap here with Cargo."
+        )
+    end
   end
 
   defp request(client, url, timeout_ms) do

@@ -11,6 +11,9 @@ defmodule MuonTrap.Build.Precompiled do
 
   alias MuonTrap.Build.{Artifacts, Fetch, Target}
 
+  # Not in every OTP, see Fetch.start!/1.
+  @compile {:no_warn_undefined, :crypto}
+
   # The oldest interface that is used: OTP 25 has 2.16.
   @nif_version "2.15"
   @build "Set MUONTRAP_BUILD=1 to build it here with Cargo."
@@ -175,6 +178,7 @@ defmodule MuonTrap.Build.Precompiled do
   end
 
   defp verify(content, sum) do
+    Fetch.start!(:crypto)
     found = :crypto.hash(:sha256, content) |> Base.encode16(case: :lower)
     if found == sum, do: :ok, else: {:error, found}
   end

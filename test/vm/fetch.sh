@@ -17,10 +17,11 @@ quietly() {
 
 own_suite() { (. /etc/os-release && echo "$VERSION_CODENAME"); }
 
-# Makes apt_options look at one other suite alone, on the mirror that this machine's apt uses
-# already, and sets mirror. The machine's own apt stays as it is.
+# use_suite SUITE [ARCHITECTURE]: makes apt_options look at one other suite alone, on the mirror that this
+# machine's apt uses already, and sets mirror. The machine's own apt stays as it is. With an architecture nothing
+# counts as installed.
 use_suite() {
-  local state=$cache/apt-$1 keys=/usr/share/keyrings/debian-archive-keyring.gpg
+  local state=$cache/apt-$1${2:+-$2} keys=/usr/share/keyrings/debian-archive-keyring.gpg
   # shellcheck disable=SC2016 # apt's own variables
   mirror=$(apt-get indextargets --format '$(SITE) $(CODENAME)' 'Created-By: Packages' |
     awk -v own="$(own_suite)" '$2 == own { print $1; exit }')
@@ -30,6 +31,9 @@ use_suite() {
   apt_options+=(-o "Dir::Etc::SourceList=$state/sources.list" -o Dir::Etc::SourceParts=/dev/null
     -o "Dir::State::Lists=$state/lists" -o "Dir::Cache=$state"
     -o Acquire::Languages=none -o Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false)
+  [ -n "${2:-}" ] || return 0
+  : >"$state/status"
+  apt_options+=(-o "APT::Architecture=$2" -o "APT::Architectures=$2" -o "Dir::State::status=$state/status")
 }
 
 # unpack FOLDER PACKAGE...: unpacks packages into a folder without installing them.
@@ -154,5 +158,34 @@ fetch_root() (
   quietly debootstrap --variant=minbase --include="$suite_packages" \
     "$suite" "$root" "$mirror" "$script"
   rm -rf "$root"/var/cache/apt/archives/*.deb
+  touch "$root.done"
+)
+
+# Of trixie, since that of bookworm cannot run OTP. It is linked statically.
+fetch_qemu_user() (
+  [ ! -e "$cache/qemu-user" ] || exit 0
+  note "fetching qemu-user"
+  use_suite trixie
+  quietly apt-get "${apt_options[@]}" update
+  unpack "$work/qemu-user" qemu-user
+  mv "$work/qemu-user" "$cache/qemu-user"
+)
+
+# Packages of another architecture with all that they depend on, unpacked into $root. Nothing of it is run for that.
+fetch_foreign_root() ( # ARCHITECTURE
+  [ ! -e "$root.done" ] || exit 0
+  note "unpacking trixie for $1 in $root"
+  use_suite trixie "$1"
+  quietly apt-get "${apt_options[@]}" update
+  debs=$work/foreign
+  mkdir -p "$debs/partial"
+  quietly apt-get "${apt_options[@]}" -o "Dir::Cache::archives=$debs" -y --no-install-recommends --download-only \
+    install base-files bash coreutils dash findutils libc-bin grep sed util-linux ${suite_packages//,/ }
+  rm -rf --one-file-system "$root"
+  mkdir -p "$root"
+  for deb in "$debs"/*.deb; do quietly dpkg -x "$deb" "$root"; done
+  rm -rf "$debs"
+  echo "root:x:0:0:root:/root:/bin/bash" >"$root/etc/passwd"
+  echo "root:x:0:" >"$root/etc/group"
   touch "$root.done"
 )

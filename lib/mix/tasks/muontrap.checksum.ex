@@ -24,6 +24,10 @@ defmodule Mix.Tasks.Muontrap.Checksum do
 
   @impl Mix.Task
   def run(args) do
+    # Since Elixir 1.15 a project has the path of what it names alone.
+    if function_exported?(Mix, :ensure_application!, 1),
+      do: apply(Mix, :ensure_application!, [:crypto])
+
     {options, arguments} = OptionParser.parse!(args, strict: [output: :string, url: :string])
     folder = List.first(arguments) || "_build/precompiled"
     output = options[:output] || Path.join(folder, "checksum.exs")

@@ -163,6 +163,24 @@ defmodule MuonTrap.PauseTest do
       assert frozen(code, context, 6_000) == "{{:exited, 3}, nil}"
     end
 
+    for {script, result} <- [
+          {"until [ -e $GATE ]; do echo x; sleep 0.1; done; exit 3", "{{:exited, 3}, nil}"},
+          {"echo x; exec sleep 1000", "{:idle_timeout, :idle_timeout}"}
+        ] do
+      test "is idle in a session only if it stays silent: #{result}", context do
+        code = """
+        {:ok, session} = MuonTrap.open("sh", ["-c", "#{unquote(script)}"], idle_timeout: 3_000, env: env)
+        IO.puts("now")
+        read = fn -> MuonTrap.Session.read(session, :infinity) end
+        :eof = Enum.find(Stream.repeatedly(read), &(&1 == :eof))
+        {:ok, result} = MuonTrap.Session.await(session, :infinity)
+        IO.puts("result " <> inspect({result.status, result.stopped_by}))
+        """
+
+        assert frozen(code, context, 6_000) == unquote(result)
+      end
+    end
+
     test "has not missed its watchdog", context do
       code = """
       script = ~S'''

@@ -84,9 +84,14 @@ defmodule MuonTrap.Session.Limits do
   @spec look_again(t()) :: t()
   def look_again(limits), do: limits |> idle_at(now() + 1) |> set_timer()
 
-  @doc "A bound is reached: unless another was before, the program is stopped."
+  @doc "A bound is reached: unless another was before, or silence is heard of too late, the program is stopped."
   @spec reached(t(), Result.bound()) :: t()
-  def reached(limits, bound), do: %{limits | bounds: Bounds.reached(limits.bounds, bound)}
+  def reached(limits, bound) do
+    case %{limits | bounds: Bounds.reached(limits.bounds, bound)} do
+      %{bounds: %{idle_at: :infinity}} = limits -> limits
+      limits -> set_timer(limits)
+    end
+  end
 
   @doc "Whether whatever comes is dropped."
   @spec full?(t()) :: boolean()

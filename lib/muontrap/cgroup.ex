@@ -3,15 +3,15 @@
 
 defmodule MuonTrap.Cgroup do
   @moduledoc """
-  The control groups of a command: where they are made, and how to read and write them while it runs.
+  The control groups of a command: where they are created, and how to read and write them while the command runs.
 
-  Before each start `MuonTrap` and `MuonTrap.Daemon` make a plan. The native part makes the groups of that plan, sets
-  their limits, runs the program inside, and in the end empties and removes them. Use the functions of
-  `MuonTrap.Daemon` (`cgget/2`, `cgset/3`, `statistics/1`) for a program that runs.
+  Before each start `MuonTrap` and `MuonTrap.Daemon` plan the groups. The native part creates them, sets their limits,
+  runs the program inside, and at the end kills what is left in them and removes them. For a running program use the
+  functions of `MuonTrap.Daemon`: `cgget/2`, `cgset/3`, `statistics/1`.
 
   ## Keys of the `:cgroup` option
 
-  Bytes are an integer, or a string with a unit of 1024 as the kernel reads it: `"64K"`, `"100M"`, `"2G"`.
+  Give bytes as an integer, or as a string with a unit as the kernel reads it: `"64K"`, `"100M"`, `"2G"`. `K` is 1024.
 
   #{MuonTrap.Cgroup.Keys.docs()}
   """
@@ -19,7 +19,7 @@ defmodule MuonTrap.Cgroup do
   alias MuonTrap.Cgroup.{Bytes, Hint, Keys, Layout, Plan, Stats, Value}
   alias MuonTrap.{Error, Nif}
 
-  @typedoc "The groups of a command, as they were planned before its start."
+  @typedoc "The groups of a command, as planned before its start."
   @type plan :: map()
 
   # How long a base is left alone in which other VMs have groups.
@@ -120,7 +120,7 @@ defmodule MuonTrap.Cgroup do
     end)
   end
 
-  @doc "Returns the path of the group, relative to its hierarchy; `nil` without one."
+  @doc "Returns the path of the group, relative to its hierarchy, or `nil` if there is no group."
   @spec path(plan() | nil) :: String.t() | nil
   def path(nil), do: nil
   def path(%{path: path}), do: path
@@ -128,14 +128,14 @@ defmodule MuonTrap.Cgroup do
   @doc """
   Reads a file of the group, such as `"memory.max"`, as the kernel gives it.
 
-  The name of a file of the other cgroup version works too if it has a counterpart. Returns `{:error, :no_cgroup}` for a
-  command without a group, and `{:error, :enoent}` for a file that the kernel does not have. The calling process reads
-  the file.
+  You can also use the file name of the other cgroup version, if the file has a counterpart there. Returns `{:error,
+  :no_cgroup}` for a command without a group, and `{:error, :enoent}` for a file that the kernel does not have. The
+  calling process reads the file.
   """
   @spec get(plan() | nil, String.t()) :: {:ok, String.t()} | {:error, File.posix() | :no_cgroup}
   def get(plan, file), do: get(plan, controller(file), file)
 
-  @doc "Reads a file as `get/2` does, with the controller given apart as in MuonTrap 1.x."
+  @doc "Reads a file like `get/2`. The controller is a separate argument, as in MuonTrap 1.x."
   @spec get(plan() | nil, String.t(), String.t()) ::
           {:ok, String.t()} | {:error, File.posix() | :no_cgroup}
   def get(plan, controller, file) do
@@ -146,16 +146,16 @@ defmodule MuonTrap.Cgroup do
   end
 
   @doc """
-  Writes a value, a string or an integer, to a file of the group; `get/2` says which names work, and what is returned
-  if none does.
+  Writes a value, a string or an integer, to a file of the group. `get/2` says which names work, and which errors it
+  returns for the others.
 
-  Any other errno is what the kernel says of the value, such as `{:error, :einval}`.
+  Any other errno is the kernel's answer to the value, such as `{:error, :einval}`.
   """
   @spec set(plan() | nil, String.t(), String.t() | integer()) ::
           :ok | {:error, File.posix() | :no_cgroup}
   def set(plan, file, value), do: set(plan, controller(file), file, value)
 
-  @doc "Writes a file as `set/3` does, with the controller given apart as in MuonTrap 1.x."
+  @doc "Writes a file like `set/3`. The controller is a separate argument, as in MuonTrap 1.x."
   @spec set(plan() | nil, String.t(), String.t(), String.t() | integer()) ::
           :ok | {:error, File.posix() | :no_cgroup}
   def set(plan, controller, file, value) do
@@ -166,7 +166,7 @@ defmodule MuonTrap.Cgroup do
   end
 
   @doc """
-  Returns the settings of the group as a map that `:cgroup` takes, without those that cannot be read.
+  Returns the settings of the group as a map for the option `:cgroup`. Settings that cannot be read are left out.
   """
   @spec config(plan() | nil) :: map()
   def config(nil), do: %{}
@@ -179,16 +179,16 @@ defmodule MuonTrap.Cgroup do
   end
 
   @doc """
-  Returns what the kernel counts in the group, under the same keys on cgroup v1 and v2:
+  Returns the kernel's statistics of the group. The keys are the same on cgroup v1 and v2:
 
     * `:memory_current`, `:memory_peak`, `:memory_swap_current` - bytes
     * `:memory_events` - a map of counts: `:max`, `:oom_kill`, …
     * `:cpu_stat` - a map: `:usage_usec`, `:nr_throttled`, `:throttled_usec`, …
     * `:pids_current`, `:pids_peak` - processes and threads
-    * `:pids_events` - a map; `:max` counts the forks that were refused
+    * `:pids_events` - a map; `:max` is the number of refused forks
     * `:cpu_pressure`, `:memory_pressure`, `:io_pressure` - if the kernel has them
 
-  The keys of a controller that the group does not have are missing.
+  If the group does not have a controller, its keys are missing.
   """
   @spec statistics(plan() | nil) :: map()
   def statistics(nil), do: %{}

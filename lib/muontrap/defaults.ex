@@ -16,16 +16,17 @@ defmodule MuonTrap.Defaults do
         spawner_path: "/opt/muontrap/muontrap_spawner",
         precompiled_url: "https://example.com/muontrap"
 
-    * `:stdio_window` - bytes, the default of the option of that name (10,240)
-    * `:delay_to_sigkill` - milliseconds, the default of the option of that name (500)
-    * `:priv_dir` - absolute path of the folder with the native parts, read when the library is loaded; `nil` (the
-      default) means the application's `priv/`, or in an escript a folder of the user's cache that they are put into
-    * `:spawner_path` - absolute path of the helper binary; `nil` (the default) means the one in that folder
-    * `:precompiled_url` - address of the folder with archives of what has been built already, read when muontrap is
-      compiled; `nil` (the default) means the release's. See the guide on installation
+    * `:stdio_window` - bytes, the default of the option `:stdio_window` (10,240)
+    * `:delay_to_sigkill` - milliseconds, the default of the option `:delay_to_sigkill` (500)
+    * `:priv_dir` - absolute path of the folder with the native parts, read when the library is loaded. `nil` (the
+      default) means the application's `priv/`. In an escript it means a folder in the user's cache, where the escript
+      puts them
+    * `:spawner_path` - absolute path of the helper binary. `nil` (the default) means the one in that folder
+    * `:precompiled_url` - address of the folder with archives of the native parts, already built. Read when muontrap is
+      compiled. `nil` (the default) means the address of the muontrap release. See the guide on installation
 
-  `validate!/0` runs when the application starts, so a typo in the configuration is an error then and not
-  a value that is silently ignored.
+  `validate!/0` runs when the application starts. So a typo in the configuration is an error, and is not silently
+  ignored.
   """
 
   alias MuonTrap.Options.{Type, Words}
@@ -39,7 +40,7 @@ defmodule MuonTrap.Defaults do
     precompiled_url: {:string, nil}
   ]
 
-  @doc "Returns what a key is if it is not configured."
+  @doc "Returns the value of a key that is not configured."
   @spec built_in(atom()) :: term()
   def built_in(key), do: @table |> Keyword.fetch!(key) |> elem(1)
 
@@ -52,9 +53,9 @@ defmodule MuonTrap.Defaults do
   def delay_to_sigkill, do: fetch!(:delay_to_sigkill)
 
   @doc """
-  Returns `{:ok, path}` of the folder with the native parts, as the bytes that the kernel knows it by, or
-  `{:error, text}` with what is in the way. In an escript it puts them there, or checks that they are what the escript
-  holds: some milliseconds.
+  Returns `{:ok, path}` with the folder of the native parts, or `{:error, text}` that says what is wrong. The path has
+  the bytes that the kernel uses. In an escript the call first puts the native parts there, or checks that they are
+  those of the escript. That takes some milliseconds.
   """
   @spec priv_dir() :: {:ok, Path.t()} | {:error, String.t()}
   def priv_dir do
@@ -65,8 +66,8 @@ defmodule MuonTrap.Defaults do
   end
 
   @doc """
-  Returns the absolute path of the program `muontrap`, in the same form. Raises `RuntimeError` with what is in the way
-  where there is no folder with the native parts.
+  Returns the absolute path of the program `muontrap`, in the same form. Raises `RuntimeError`, which says what is
+  wrong, if there is no folder with the native parts.
   """
   @spec program_path() :: Path.t()
   def program_path do
@@ -76,7 +77,7 @@ defmodule MuonTrap.Defaults do
     end
   end
 
-  @doc "Returns the absolute path of the spawner binary, given the folder of the native parts."
+  @doc "Returns the absolute path of the spawner binary. The argument is the folder of the native parts."
   @spec spawner_path(Path.t()) :: Path.t()
   def spawner_path(priv_dir), do: fetch!(:spawner_path) || Path.join(priv_dir, "muontrap_spawner")
 

@@ -3,16 +3,17 @@
 
 defmodule MuonTrap.Error do
   @moduledoc """
-  What the system refused: a command that could not be started, contained or stopped.
+  The system refused something: a command could not be started, contained or stopped.
 
-  Mistakes in a call raise `ArgumentError` instead. `MuonTrap.cmd/3` raises the bare errno where `System.cmd/3` does.
+  Mistakes in a call raise `ArgumentError` instead. `MuonTrap.cmd/3` raises a bare errno in the same cases as
+  `System.cmd/3`.
 
   ## Fields
 
-    * `:step` - what failed, to match on, see `t:step/0`
-    * `:subject` - on what it failed: a path, user, group, file or limit; or `nil`
+    * `:step` - the step that failed, to match on, see `t:step/0`
+    * `:subject` - what the step was about: a path, user, group, file or limit; or `nil`
     * `:reason` - why, see `t:reason/0`
-    * `:hint` - what mends it on this machine, or `nil`. For some steps and reasons `message/1` knows a general one
+    * `:hint` - how to fix it on this machine, or `nil`. `message/1` has general hints for some steps and reasons
 
   ## Examples
 
@@ -36,7 +37,7 @@ defmodule MuonTrap.Error do
   @typedoc """
   The step that failed.
 
-  A later version may know more steps: end a `case` with a clause for the others.
+  A later version may have more steps, so end a `case` with a clause for all others.
 
   #{Steps.docs()}
   """

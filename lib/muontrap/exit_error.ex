@@ -3,14 +3,14 @@
 
 defmodule MuonTrap.ExitError do
   @moduledoc """
-  A program did not exit with status 0: what `MuonTrap.run!/3`, `MuonTrap.cmd!/3`, `MuonTrap.stream!/3` and
-  `MuonTrap.pipe!/4` raise.
+  A program did not exit with status 0. `MuonTrap.run!/3`, `MuonTrap.cmd!/3`, `MuonTrap.stream!/3` and
+  `MuonTrap.pipe!/4` raise this error.
 
   ## Fields
 
     * `:command` - the program without its arguments, which may hold a secret
-    * `:result` - the `MuonTrap.Result`; its `:output` is `nil` for a stream, which has handed it out
-    * `:stderr` - up to 4 KiB of the end of standard error, in whole lines; `""` if an option sent it elsewhere
+    * `:result` - the `MuonTrap.Result`. For a stream its `:output` is `nil`, because the stream has emitted the output
+    * `:stderr` - the end of standard error, whole lines of up to 4 KiB; `""` if an option sent it elsewhere
 
   ## Examples
 

@@ -3,8 +3,8 @@
 
 defmodule MuonTrap.Pipeline do
   @moduledoc false
-  # Programs joined by pipes of the kernel, as a shell joins them: what MuonTrap.pipeline/2 runs. The calling process
-  # owns each of them, and of the last it has the output.
+  # Runs MuonTrap.pipeline/2: programs joined by pipes of the kernel, as in a shell. The calling process owns all of
+  # them, and gets the output of the last one.
 
   import MuonTrap.Command, only: [is_terminal: 1]
 
@@ -25,7 +25,7 @@ defmodule MuonTrap.Pipeline do
   @of_one [:arg0, :cgroup_path, :stderr_to_stdout]
   @of_none [:capture_stderr_only]
 
-  @typedoc "Checked: the options of the whole, and those of each program."
+  @typedoc "A checked pipeline: the options of the whole, and those of each program."
   @type t :: %{whole: Options.t(), programs: [Options.t()]}
 
   @doc "Checks a pipeline. Raises `ArgumentError` as `Options.validate!/4` does."
@@ -75,7 +75,7 @@ defmodule MuonTrap.Pipeline do
     result
   end
 
-  @doc "The same, and raises `MuonTrap.ExitError` if the result is no success."
+  @doc "Runs a checked pipeline like `run/1`. Raises `MuonTrap.ExitError` if it does not succeed."
   @spec run!(t()) :: Result.t()
   def run!(pipeline) do
     {started, result, tails} = run(pipeline, true)

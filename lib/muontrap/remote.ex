@@ -3,19 +3,19 @@
 
 defmodule MuonTrap.Remote do
   @moduledoc false
-  # A command on another node, as its caller has it: a handle like that of a command of this VM.
+  # The caller's handle of a command on another node. It works like the handle of a command in this VM.
   #
   #     caller ◄──────── events ─────────── owner ── its command
   #        │  ───── acks, input, orders ──►   ▲
   #        └── line ◄──── each other's end ───┘
   #
-  # The owner (`MuonTrap.Remote.Owner`) is a process on the other node; the command is an ordinary one of that
-  # node's. The line (`MuonTrap.Remote.Line`) is a process on this one, for this command. It watches caller and
-  # owner, and the owner watches the line: whatever ends, the caller, its VM, the connection or the owner, the
-  # others hear of it.
+  # The owner (`MuonTrap.Remote.Owner`) is a process on the other node, with an ordinary command of that node. The
+  # line (`MuonTrap.Remote.Line`) is a process on this node, one for each command. It watches the caller and the
+  # owner, and the owner watches the line. If the caller, its VM, the connection or the owner ends, the others
+  # notice.
   #
-  # All that comes goes to an alias of the caller. When the command is over it is taken back, so that nothing comes
-  # after the terminal event, whatever was on its way.
+  # All messages go to an alias of the caller. When the command is over, the alias is removed, so nothing that is
+  # still on its way comes after the terminal event.
 
   alias MuonTrap.{Error, Mailbox, Options}
   alias MuonTrap.Remote.Line
@@ -41,12 +41,12 @@ defmodule MuonTrap.Remote do
 
   @type question :: {:signal, 0..64} | {:resize, {rows :: 1..0xFFFF, cols :: 1..0xFFFF}}
 
-  @typedoc "How a command is started, see `MuonTrap.Command.start/3`."
+  @typedoc "What to start, see `MuonTrap.Command.start/3`."
   @type request :: {Options.t(), tuple(), keyword()}
 
   @doc """
-  Starts a command on a node, for the calling process. Waits until that node has answered, for some seconds at the
-  most. Whether the program could be started is told by an event.
+  Starts a command on a node, for the calling process. Waits some seconds at most for the answer of that node. A later
+  event says whether the program could be started.
   """
   @spec start(node(), reference(), request()) :: {:ok, t()} | {:error, Error.t()}
   def start(node, ref, {options, stdio, more}) do
@@ -101,8 +101,8 @@ defmodule MuonTrap.Remote do
   def stop(remote, grace_ms), do: tell(remote, {:stop, grace_ms})
 
   @doc """
-  Sends the program a signal, or gives its terminal a size. The answer comes to the calling process as `{ref, answer}`,
-  or as `:DOWN` of this reference if there is nobody left to answer.
+  Sends a signal to the program, or sets the size of its terminal. The calling process gets the answer as
+  `{ref, answer}`, or `:DOWN` with this reference if the owner is gone.
   """
   @spec ask(t(), question()) :: reference()
   def ask(%{owner: owner} = remote, question) do
@@ -111,7 +111,7 @@ defmodule MuonTrap.Remote do
     monitor
   end
 
-  @doc "Sends as much of these bytes as may be on its way, and returns the others."
+  @doc "Sends as many of these bytes as may be on their way, and returns the rest."
   @spec write(t(), binary()) :: {:ok, binary()} | {:error, :file.posix()}
   def write(%{input: input} = remote, bytes) do
     room = :atomics.get(input, @room)
@@ -136,18 +136,18 @@ defmodule MuonTrap.Remote do
     :atomics.get(input, @room) <= 0 and :atomics.get(input, @deaf) == 0
   end
 
-  @doc "No more input comes."
+  @doc "Closes the standard input of the program."
   @spec close_stdin(t()) :: :ok
   def close_stdin(remote), do: tell(remote, :close_stdin)
 
-  @doc "Whether no event is in the mailbox of the calling process."
+  @doc "Whether the mailbox of the calling process holds no event."
   @spec silent?(t()) :: boolean()
   def silent?(%{ref: ref}) do
     {:messages, messages} = Process.info(self(), :messages)
     not Enum.any?(messages, &match?({:muontrap, ^ref, _event}, &1))
   end
 
-  @doc "Whether the caller has had the terminal event."
+  @doc "Whether the caller has received the terminal event."
   @spec closed?(t()) :: boolean()
   def closed?(%{ref: ref}), do: Process.get({__MODULE__, ref}) == nil
 
@@ -163,7 +163,7 @@ defmodule MuonTrap.Remote do
 
   defp terminal?(_message, _ref), do: false
 
-  @doc "Nothing comes any more, and nothing of it is in the mailbox. The line ends with the owner."
+  @doc "Removes the alias and empties the mailbox: no message comes any more. The line ends with the owner."
   @spec close(t()) :: :ok
   def close(%{ref: ref} = remote) do
     :erlang.unalias(remote.alias)

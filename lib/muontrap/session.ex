@@ -3,56 +3,56 @@
 
 defmodule MuonTrap.Session do
   @moduledoc """
-  A conversation with a program: write to it, read what it answers, wait for what you expect.
+  A conversation with a program: write to it, read its answers, wait for the output that you expect.
 
-  `MuonTrap.open/3` starts the program and returns a session. The process that opened it owns it: when that process
-  ends, in whatever way, the program and everything that it started is ended, by its stop signal and then by SIGKILL.
-  Any process may use it. `controlling_process/2` makes another one the owner.
+  `MuonTrap.open/3` starts the program and returns a session. The process that opened it owns it. When that process ends
+  for any reason, the program and everything that it started end, too: they get the stop signal, then SIGKILL. Any
+  process may use the session. `controlling_process/2` makes another process the owner.
 
-  The program waits for those that talk to it. Output is taken when somebody reads it, and not before: a program that
-  writes on is stopped by its full pipe, with one `:stdio_window` in the VM. A write returns when the program has room
-  for all of it. Meanwhile what the program writes is taken out of its way, up to `:max_buffer`, so that neither
-  waits for the other.
+  Output is taken only when somebody reads it. If nobody does, the pipe of the program fills up, and the program waits;
+  the VM then holds one `:stdio_window` of its output. A write returns when the program has room for all of it. While a
+  write waits, up to `:max_buffer` bytes of output are taken, so that program and writer do not wait for each other.
 
   ## Reading, or being told
 
-  A session is read by calls, `read/2`, `read_line/2`, `read_bytes/3` and `expect/3`, each with a time in milliseconds
-  that it may take. One that returns `{:error, :timeout}` has taken nothing. Calls of several processes are
-  answered in the order in which they came.
+  You can read a session by calls: `read/2`, `read_line/2`, `read_bytes/3` and `expect/3`. Each call has a timeout in
+  milliseconds. A call that returns `{:error, :timeout}` has taken nothing. Calls of several processes are answered in
+  the order in which they came.
 
-  Or its owner, a GenServer for example, is sent events, those of the option `:active` or `set_active/2`:
+  Or the owner, a GenServer for example, gets events. The option `:active` or `set_active/2` turns them on:
 
     * `{:muontrap, session, {:stdout, bytes}}`, and `{:stderr, bytes}` with `:capture_stderr` - output, one line of it
       with `:lines`
     * `{:muontrap, session, :passive}` - this was the last of a number of events
     * `{:muontrap, session, {:exit, result}}` - the program has ended and nothing of it is left; the last event.
       `result` is a `MuonTrap.Result`
-    * `{:muontrap, session, {:error, error}}` - as well the last: the helper of the program was killed, and everything
+    * `{:muontrap, session, {:error, error}}` - also a last event: the helper of the program was killed, and everything
       with it, or another node is lost. `error` is a `MuonTrap.Error`
 
   ## Standard error
 
-  It is that of the VM, unless an option takes it. Many programs prompt there: with `:stderr_to_stdout` both come as
-  one, in the order in which they were written, as on a terminal. With `:capture_stderr` they are apart: `read/2`
-  and events tag what they give, `read_line/2` and `read_bytes/3` are of standard output, and `expect/3` of the
-  one that its pattern names. With `:capture_stderr_only` all of them are of standard error.
+  It goes to that of the VM, unless an option sends it elsewhere. Many programs write their prompts there. With
+  `:stderr_to_stdout` you get both streams as one, in the order in which they were written, as on a terminal. With
+  `:capture_stderr` they stay apart: `read/2` and events say which stream the bytes come from, `read_line/2` and
+  `read_bytes/3` read standard output, and `expect/3` reads the stream that its pattern names. With
+  `:capture_stderr_only` all of them read standard error.
 
   ## The end
 
-  A session is over when its result was handed out: by `await/2`, by `stop/2`, or by the event `{:exit, result}`. From
-  then on every call returns `{:error, :closed}`. One whose result nobody has asked for stays, with what can
-  still be read, until its owner ends.
+  A session is over when somebody has its result: from `await/2`, from `stop/2`, or from the event `{:exit, result}`.
+  After that every call returns `{:error, :closed}`. If nobody asks for the result, the session stays until its owner
+  ends, and you can read the rest of the output.
 
-  The session is a process, in `session.pid`, which `MuonTrap.list/0` shows as the owner of the command. An owner is
-  not linked to it. To hear if it is killed, monitor that pid; the program ends with it.
+  The session is a process. `session.pid` is its pid, which `MuonTrap.list/0` shows as the owner of the command. The
+  owner of the session is not linked to it. If that process is killed, the program ends; monitor the pid to notice.
 
   ## On another node
 
-  With `:node` the program runs there and the session is here, for an owner here. It ends with the owner, the session, the
-  connection and either VM. When the connection or that VM is lost, calls and events say so with a `MuonTrap.Error` of
-  the step `:node`; what it means is in [the guide on many machines](cluster.md). A write returns when the
-  program has room for all but the last 128 KiB of what is on its way. `signal/2` and `resize/3` wait for the
-  answer of that node.
+  With `:node` the program runs on that node, while the session and its owner are on this one. The program ends when the
+  owner, the session, the connection, or either VM ends. When the connection or the other VM is lost, calls and events
+  report a `MuonTrap.Error` with the step `:node`; [the guide on many machines](cluster.md) explains it. A write returns
+  when all of its data but the last 128 KiB is in the pipe of the program. `signal/2` and `resize/3` wait for the answer
+  of the other node.
   """
 
   alias MuonTrap.{Error, Pty, Result, Signal}
@@ -64,23 +64,23 @@ defmodule MuonTrap.Session do
   @enforce_keys [:pid]
   defstruct [:pid]
 
-  @typedoc "A session. Any process may have it; one of them is its owner."
+  @typedoc "A session. Any process may use it; one process owns it."
   @type t :: %__MODULE__{pid: pid()}
 
-  @typedoc "What comes to the owner as messages, see `set_active/2`."
+  @typedoc "Which events the owner gets as messages, see `set_active/2`."
   @type active :: boolean() | :once | pos_integer()
 
-  @typedoc "What is waited for: a regular expression, or these bytes; of standard output if nothing else is said."
+  @typedoc "What to wait for: a regular expression or a string, in standard output by default."
   @type pattern :: Regex.t() | binary() | {:stdout | :stderr, Regex.t() | binary()}
 
   @typedoc """
   Why nothing was read:
 
-    * `:timeout` - the time was over first
-    * `:full` - `:max_buffer` bytes are there, and not what was waited for. `read/2` takes them
+    * `:timeout` - the time is over
+    * `:full` - `:max_buffer` bytes have come without a match or the end of a line. `read/2` takes them
     * `:active` - the owner gets events now
     * `:closed` - the session is over, or is being stopped
-    * `MuonTrap.Error` - all that came is read, and there may have been more: the helper of the program was killed, or
+    * `MuonTrap.Error` - all output that came is read, but some may be missing: the helper of the program was killed, or
       another node, or the connection to it, is lost
   """
   @type unread :: :timeout | :full | :active | :closed | Error.t()
@@ -97,15 +97,15 @@ defmodule MuonTrap.Session do
   @doc """
   Writes iodata to the program's standard input.
 
-  Returns when all of it is in the program's pipe, which holds 64 KiB and more only as the program reads; so it may wait for as
-  long as the program does not read, or `timeout` milliseconds. Writes of several processes do not mix. What a process
-  has begun to write is written to its end if it is killed.
+  Returns when all of it is in the program's pipe. The pipe holds 64 KiB. If there is more to write, the call waits
+  until the program has read enough, or for `timeout` milliseconds. Writes of several processes do not mix. If a process
+  is killed during a write, the write goes on to its end.
 
   ## Errors
 
-    * `:closed` - the program does not read any more, the input was closed, there is none because of
+    * `:closed` - the program has closed its input, `close_stdin/1` was called, there is no input because of
       `stdin: :null`, or the session is over
-    * `{:timeout, written}` - the time was over: so many bytes are written, and the others never will be
+    * `{:timeout, written}` - the time is over. `written` bytes are written; the others will not be
 
   ## Examples
 
@@ -121,26 +121,26 @@ defmodule MuonTrap.Session do
     do: call(session, {:write, IO.iodata_to_binary(data), timeout!(timeout)})
 
   @doc """
-  Ends the program's standard input after everything that was written to it. Does not wait.
+  Closes the program's standard input, after all that was written before. Does not wait.
   """
   @spec close_stdin(t()) :: :ok | {:error, :closed}
   def close_stdin(session), do: call(session, :close_stdin)
 
   @doc """
-  Returns what the program has written and nobody has taken, as soon as there is something.
+  Returns the output that nobody has taken yet, as soon as there is some.
 
-  Waits for `timeout` milliseconds at the most. `:eof`: the program has ended, and all that it wrote is read. With
-  `:capture_stderr` it is `{:ok, {:stdout, bytes}}` or `{:ok, {:stderr, bytes}}`, with `:lines` one line.
+  Waits at most `timeout` milliseconds. `:eof` means that the program has ended and all of its output is read. With
+  `:capture_stderr` returns `{:ok, {:stdout, bytes}}` or `{:ok, {:stderr, bytes}}`. With `:lines` returns one line.
   """
   @spec read(t(), timeout()) ::
           {:ok, binary() | {:stdout | :stderr, binary()}} | :eof | {:error, unread()}
   def read(session, timeout \\ @default_ms), do: read_with(session, :read, timeout)
 
   @doc """
-  Returns the next line without its `\\n`; at the end also one that has none.
+  Returns the next line without its `\\n`. The last line may have none.
 
-  Waits for `timeout` milliseconds at the most. What has come of a line stays there when that is over, and so it does
-  for a line that is longer than `:max_buffer`, which is `{:error, :full}`.
+  Waits at most `timeout` milliseconds. After a timeout the part of a line that has come can still be read. The same
+  holds for a line that is longer than `:max_buffer`: the call returns `{:error, :full}`.
 
   ## Examples
 
@@ -152,24 +152,25 @@ defmodule MuonTrap.Session do
   def read_line(session, timeout \\ @default_ms), do: read_with(session, :line, timeout)
 
   @doc """
-  Returns exactly so many bytes: the body of a message whose length was told.
+  Returns exactly `count` bytes, such as the body of a message whose length is known.
 
-  Waits for `timeout` milliseconds at the most. Fewer are left for `read/2`, also at the end, which is `:eof`. More
-  than `:max_buffer` may be asked for.
+  Waits at most `timeout` milliseconds. If fewer bytes come, they are left for `read/2`; if the program has ended, the
+  call returns `:eof`. `count` may be larger than `:max_buffer`.
   """
   @spec read_bytes(t(), pos_integer(), timeout()) :: {:ok, binary()} | :eof | {:error, unread()}
   def read_bytes(session, count, timeout \\ @default_ms) when is_integer(count) and count > 0,
     do: read_with(session, {:exactly, count}, timeout)
 
   @doc """
-  Waits for output that matches, and returns what came before and the match.
+  Waits for output that matches, and returns the output before the match, and the match.
 
   `pattern` is a regular expression or a string, or `{:stderr, pattern}` with `:capture_stderr`. The match is a list as
-  of `Regex.run/2`: the whole, then its groups. Both are taken; what comes after the match stays. A match is
-  looked for as soon as there is something new: one that could become longer, as of `~r/\\d+/`, may be found when half of it has come.
+  from `Regex.run/2`: the whole match, then its groups. The match and the output before it are taken; the output after
+  it stays. Each time new output comes, the pattern is tried. So `~r/\\d+/` may match when only half of a number has
+  come.
 
-  Waits for `timeout` milliseconds at the most. `:eof`: the program has ended without it. In each case but a match
-  everything is left for `read/2`.
+  Waits at most `timeout` milliseconds. `:eof` means that the program has ended without a match. Unless there is a
+  match, all output is left for `read/2`.
 
   ## Examples
 
@@ -190,15 +191,16 @@ defmodule MuonTrap.Session do
     do: read_with(session, {:expect, nil, pattern!(pattern)}, timeout)
 
   @doc """
-  Says what comes to the owner as messages from here on. Any process may do so.
+  Sets which events the owner gets as messages from now on. Any process may call it.
 
-    * `false` - nothing; the session is read by calls
+    * `false` - none; you read the session by calls
     * `:once` - one event
-    * a number - so many events, then `:passive`
-    * `true` - events as long as no more than `:stdio_window` bytes of them wait to be acknowledged, each by `ack/2`
+    * a number - this many events, then `:passive`
+    * `true` - all events. Acknowledge each event of output with `ack/2`; with `:stdio_window` bytes unacknowledged, no
+      more output is sent
 
-  An event holds up to `:stdio_window` bytes, or one line. Its end is an event as well, and comes when an event is
-  wanted. Does not wait.
+  An event holds up to `:stdio_window` bytes, or one line. The end of the program is an event as well, and is sent when
+  an event is wanted. Does not wait.
   """
   @spec set_active(t(), active()) :: :ok | {:error, :closed}
   def set_active(session, mode) do
@@ -213,7 +215,7 @@ defmodule MuonTrap.Session do
   end
 
   @doc """
-  Says that the owner has handled so many events of output, with `active: true`. Does not wait.
+  Acknowledges events of output that the owner has handled, with `active: true`. Does not wait.
   """
   @spec ack(t(), pos_integer()) :: :ok
   def ack(session, events \\ 1) when is_integer(events) and events > 0 do
@@ -222,47 +224,47 @@ defmodule MuonTrap.Session do
   end
 
   @doc """
-  Makes another process the owner. Only the owner may do that; others get `{:error, :not_owner}`.
+  Makes another process the owner. Only the owner may do that; other processes get `{:error, :not_owner}`.
 
-  From the return on the end of the new owner ends the program, and that of the old one does not. If the new one is
-  not alive, the program ends. Events that were sent to the old one stay there.
+  When the call returns, the program ends with the new owner, and no longer with the old one. If the new owner is not
+  alive, the program ends. Events that were sent to the old owner stay in its mailbox.
   """
   @spec controlling_process(t(), pid()) :: :ok | {:error, :not_owner | :closed}
   def controlling_process(session, pid) when is_pid(pid),
     do: call(session, {:controlling_process, pid})
 
   @doc """
-  Sends the program itself a signal, by name or number, see kill(2). `{:error, :esrch}` if it has ended.
+  Sends a signal to the program itself, by name or number, see kill(2). Returns `{:error, :esrch}` if it has ended.
   """
   @spec signal(t(), Signal.t()) :: :ok | {:error, :closed | File.posix()}
   def signal(session, signal), do: call(session, {:signal, Signal.number!(signal)})
 
   @doc """
-  Gives the terminal of a program that was started with `:pty` another size, in characters. The kernel tells the program
-  by SIGWINCH.
+  Sets the size of the terminal of a program that was started with `:pty`, in characters. The kernel then sends SIGWINCH
+  to the program.
 
-  Answers at once. `{:error, :enotty}`: there is no terminal. `{:error, :esrch}`: nothing of the program is left. Raises
-  `ArgumentError` for what is no size (1 to 65,535). See `TIOCSWINSZ` in `ioctl_tty(2)`.
+  Returns at once. `{:error, :enotty}` means that there is no terminal, `{:error, :esrch}` that nothing of the program
+  is left. Raises `ArgumentError` if `rows` or `cols` is not from 1 to 65,535. See `TIOCSWINSZ` in `ioctl_tty(2)`.
   """
   @spec resize(t(), pos_integer(), pos_integer()) :: :ok | {:error, :enotty | :esrch | :closed}
   def resize(session, rows, cols), do: call(session, {:resize, Pty.size!(rows, cols)})
 
   @doc """
-  The process id that the program has, or had if it has ended.
+  Returns the process id of the program, also after the program has ended.
   """
   @spec os_pid(t()) :: {:ok, pos_integer()} | {:error, :closed}
   def os_pid(session), do: call(session, :os_pid)
 
   @doc """
-  Waits until the program has ended and nothing is left of its tree, and returns the result; the session is over then.
+  Waits until the program has ended and nothing of its tree is left, and returns the result. The session is over then.
 
-  Waits for `timeout` milliseconds at the most. A program ends when all its output is taken. If nobody but the caller
-  has read from the session, what is left is dropped: read before what you want to see. Output that another
-  process reads, or gets as events, waits for that process.
+  Waits at most `timeout` milliseconds. A program can end only when all of its output is taken. If nobody but the caller
+  has read from the session, the rest of the output is dropped: read what you need before you call `await/2`. Output
+  that another process reads, or gets as events, waits for that process.
 
   ## Errors
 
-    * `:timeout` - it has not ended by then
+    * `:timeout` - the program has not ended in time
     * `:closed` - the session is over
     * `MuonTrap.Error` - the helper of the program was killed, and everything with it, or another node is lost
 
@@ -280,15 +282,15 @@ defmodule MuonTrap.Session do
   def await(session, timeout \\ @default_ms), do: call(session, {:await, timeout!(timeout)})
 
   @doc """
-  Asks the program to stop, waits until nothing is left of its tree, and returns the result; the session is over then.
+  Asks the program to stop, waits until nothing of its tree is left, and returns the result. The session is over then.
 
-  It gets `:stop_signal`, and what is left after `delay_to_sigkill` milliseconds SIGKILL; that is the option of the same
-  name if nothing else is said. Waits for as long, and some seconds more for what cannot be killed. What is not read is
-  dropped. Of an owner no event is in the mailbox when this returns.
+  The program gets `:stop_signal`. What is left after `delay_to_sigkill` milliseconds gets SIGKILL; the default is the
+  option of the same name. The call waits that long at most, or some seconds longer if something cannot be killed.
+  Unread output is dropped. When it returns, the mailbox of the caller holds no event of the session.
 
   ## Errors
 
-  Those of `await/2` but `:timeout`.
+  Those of `await/2`, except `:timeout`.
 
   ## Examples
 

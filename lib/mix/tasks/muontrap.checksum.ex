@@ -9,13 +9,13 @@ defmodule Mix.Tasks.Muontrap.Checksum do
 
       mix muontrap.checksum [FOLDER] [--output FILE] [--url URL]
 
-  FOLDER is where `bin/precompile` has put them, `_build/precompiled` by default. Every archive in it is listed, those
-  of other versions too.
+  FOLDER is the folder where `bin/precompile` puts the archives, `_build/precompiled` by default. The list has all
+  archives in it, also those of other versions.
 
-    * `--output FILE` - the list, `checksum.exs` in FOLDER by default. That of a release is `checksum.exs` beside
-      `mix.exs`, which goes into the package
-    * `--url URL` - the address of the folder that the release's archives are fetched from; without it none are
-      fetched unless a project names one in `config :muontrap, precompiled_url:`
+    * `--output FILE` - the file to write, `checksum.exs` in FOLDER by default. A release of muontrap needs
+      `checksum.exs` beside `mix.exs`, which goes into the package
+    * `--url URL` - the address of the folder from which projects fetch the archives of the release. Without it, a
+      project fetches archives only if it sets `config :muontrap, precompiled_url:`
 
   Raises `Mix.Error` if there is no archive.
   """

@@ -2,21 +2,21 @@
 # SPDX-License-Identifier: Apache-2.0
 
 defmodule Mix.Tasks.Muontrap.Doctor do
-  @shortdoc "Says what muontrap lacks on this machine, and what mends it"
+  @shortdoc "Says what is missing for muontrap on this machine, and how to fix it"
 
   @moduledoc """
-  Says what this machine, user and installation offer to muontrap, what they lack, and what mends that.
+  Checks this machine, user and installation: what is missing for muontrap, and how to fix it.
 
       mix muontrap.doctor [--json] [--strict]
 
-  `MuonTrap.Doctor` lists the checks, and says what `ok`, `degraded` and `missing` mean. The project is compiled and its
-  configuration read, but no application is started.
+  `MuonTrap.Doctor` lists the checks, and says what `ok`, `degraded` and `missing` mean. The task compiles the project
+  and reads its configuration, but starts no application.
 
-    * `--json` - as JSON on one object, for programs
-    * `--strict` - what is degraded is a failure, too
+    * `--json` - prints one JSON object, for programs
+    * `--strict` - fails also if something is degraded
 
-  The exit status is 0 if commands run and end as promised, and 1 if something is missing, or with `--strict`
-  degraded. In a release, where there is no Mix: `bin/my_app eval "MuonTrap.doctor()"`.
+  The exit status is 0 if commands run and end as promised. It is 1 if something is missing, or with `--strict` if
+  something is degraded. A release has no Mix; there use `bin/my_app eval "MuonTrap.doctor()"`.
   """
 
   use Mix.Task

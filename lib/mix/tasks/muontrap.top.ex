@@ -9,15 +9,15 @@ defmodule Mix.Tasks.Muontrap.Top do
 
       mix muontrap.top NODE [--cookie COOKIE] [--sort COLUMN] [--tree] [--interval SECONDS] [--once]
 
-  `MuonTrap.Top` says what the columns are, and which lines it reads. NODE is the name of the node
-  (`my_app@host`), which has to be reachable by distributed Erlang and to have muontrap. A name with a dot in its host is
-  a long one. In IEx or a remote shell of that node, `MuonTrap.Top.run()` does the same without Mix.
+  `MuonTrap.Top` explains the columns, and the lines that you can type. NODE is the name of the node (`my_app@host`).
+  The node needs muontrap, and distributed Erlang must be able to reach it. If the host has a dot in it, the name is a
+  long name. In IEx or a remote shell of that node, `MuonTrap.Top.run()` does the same without Mix.
 
-    * `--cookie` - that of the node; without it the one that `~/.erlang.cookie` has
+    * `--cookie` - the cookie of the node; the default is the one in `~/.erlang.cookie`
     * `--sort` - `cpu` (the default), `memory`, `output`, `uptime` or `name`
-    * `--tree` - the processes of each command too
-    * `--interval` - seconds from one drawing to the next (2)
-    * `--once` - draws it once and returns
+    * `--tree` - shows the processes of each command, too
+    * `--interval` - seconds between two updates (2)
+    * `--once` - shows the table once and returns
 
   Raises `Mix.Error` if the node cannot be reached, or has no `MuonTrap.Top`.
   """

@@ -89,7 +89,9 @@ defmodule MuonTrap.ScratchTest do
     if possible?() do
       token = Trees.token()
       code = code(MuonTrap.muontrap_path(), Trees.program("daemonize"))
-      assert {"stands", 0} = run(code, token)
+      {output, status} = run(code, token)
+      # The VM of OTP 29 complains before that if it has no SCTP.
+      assert {status, String.ends_with?(output, "stands")} == {0, true}, output
       assert Trees.eventually(fn -> Trees.carrying(token) == [] end)
     end
   end

@@ -16,19 +16,25 @@ defmodule MuonTrap.Late do
     if late_ms < @in_time_ms, do: 0, else: min(late_ms, wait_ms)
   end
 
-  @doc "A timer whose message is `{:timeout, timer, {about, due_ms, wait_ms}}`, for `again/2`. None for `nil` or `:infinity`."
+  @doc "A timer whose message is `{:timeout, timer, {about, due_ms, most_ms}}`, for `again/2`. None for `nil` or `:infinity`."
   @spec start(non_neg_integer() | :infinity | nil, atom()) :: reference() | nil
   def start(unlimited, _about) when unlimited in [nil, :infinity], do: nil
 
-  def start(wait_ms, about),
-    do: :erlang.start_timer(wait_ms, self(), {about, now_ms() + wait_ms, wait_ms})
+  def start(wait_ms, about), do: start(wait_ms, about, wait_ms)
 
-  @doc "The timer that goes on with the wait of one that came late, or nil."
+  # most_ms: how much longer it may take.
+  defp start(wait_ms, about, most_ms),
+    do: :erlang.start_timer(wait_ms, self(), {about, now_ms() + wait_ms, most_ms})
+
+  @doc """
+  The timer that goes on with the wait of one that came late, or nil. It does so once: a process that has too much to
+  do is always late.
+  """
   @spec again({atom(), integer(), non_neg_integer()}) :: reference() | nil
-  def again({about, due_ms, wait_ms}) do
-    case more_ms(due_ms, wait_ms) do
+  def again({about, due_ms, most_ms}) do
+    case more_ms(due_ms, most_ms) do
       0 -> nil
-      more_ms -> start(more_ms, about)
+      more_ms -> start(more_ms, about, 0)
     end
   end
 

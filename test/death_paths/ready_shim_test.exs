@@ -169,7 +169,12 @@ defmodule MuonTrap.DeathPaths.ReadyShimTest do
     true = MuonTrap.Nif.ready_shims() == 1
     spawner = MuonTrap.Nif.spawner_pid()
     [shim] = File.read!("/proc/\#{spawner}/task/\#{spawner}/children") |> String.split()
-    {"", 0} = System.cmd("kill", ["-STOP", shim, to_string(spawner)])
+    helpers = [shim, to_string(spawner)]
+    {"", 0} = System.cmd("kill", ["-STOP" | helpers])
+    # They stop when they have a processor, and would read before that what has come by then.
+    stopped? = fn pid -> File.read!("/proc/\#{pid}/status") =~ "\nState:\tT" end
+    wait = fn wait -> Enum.all?(helpers, stopped?) || (Process.sleep(1) && wait.(wait)) end
+    wait.(wait)
     File.write!(told, "\#{System.os_time(:millisecond)} \#{shim} \#{spawner}")
     # Once it runs nothing but its end would end it.
     opts = [stop_signal: :sigcont, delay_to_sigkill: 60_000]

@@ -12,6 +12,9 @@ defmodule MuonTrap.Build.Cargo do
   @manifest Path.join(@native, "Cargo.toml")
   @install "Install Rust from https://rustup.rs or your distribution, then compile again"
 
+  # See bford.info/cachedir.
+  @cache_signature "Signature: 8a477f597d28d172789f06886806bc55\n"
+
   # Programs have one thread, and a panic is told by their hook. Linked statically less is mapped, and forks are
   # what they are for.
   @program "-C panic=abort"
@@ -26,6 +29,7 @@ defmodule MuonTrap.Build.Cargo do
     version = check_version(cargo)
     triple = if target.from, do: target.triple, else: host(cargo)
     env = environment(target, triple)
+    make(directory)
     common = ["--release", "--locked", "--manifest-path", @manifest]
     common = common ++ ["--target-dir", directory, "--target", triple]
 
@@ -40,6 +44,13 @@ defmodule MuonTrap.Build.Cargo do
     release = Path.join([directory, triple, "release"])
     rows = Artifacts.all() ++ if tests?, do: Artifacts.test_programs(@native), else: []
     {triple, for(row <- rows, do: {row, Path.join(release, row.built)})}
+  end
+
+  # Marks it as what it is for those that copy, as Cargo does only where it makes the folder itself.
+  defp make(directory) do
+    File.mkdir_p!(directory)
+    tag = Path.join(directory, "CACHEDIR.TAG")
+    unless File.exists?(tag), do: File.write!(tag, @cache_signature)
   end
 
   # A failure is remembered, not tried again each time.
@@ -75,7 +86,6 @@ defmodule MuonTrap.Build.Cargo do
     """
 
     if File.read(script) != {:ok, content} do
-      File.mkdir_p!(directory)
       File.write!(script, content)
       File.chmod!(script, 0o755)
     end

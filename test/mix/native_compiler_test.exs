@@ -194,6 +194,10 @@ defmodule Mix.Tasks.Compile.MuontrapNativeTest do
       [installed] = Path.wildcard(Path.join(app, "**/priv/muontrap_spawner"))
       assert File.read!(installed) == own_elf("usual")
 
+      # A cache, for those that make a copy of the project.
+      assert "Signature: 8a477f597d28d172789f06886806bc55" <> _rest =
+               File.read!(Path.join(tmp, "target/CACHEDIR.TAG"))
+
       # Not tried again with the same cargo.
       File.write!(spawner, own_elf("another"))
       assert {:ok, []} = run(app)

@@ -8,8 +8,8 @@ use std::collections::BinaryHeap;
 
 use crate::clock::Moment;
 
-/// Things that are due at some moment. Nothing is taken back: whoever takes what is due looks whether it still
-/// matters.
+/// Things that are due at some moment. None is taken back when it is settled: whoever takes what is due looks whether
+/// it still matters, and whoever waits for the next one lets those go that do not.
 #[derive(Debug)]
 pub struct Timers<T> {
     heap: BinaryHeap<Timer<T>>,
@@ -40,6 +40,13 @@ impl<T> Timers<T> {
     /// When the next is due.
     pub fn next(&self) -> Option<Moment> {
         self.heap.peek().map(|timer| timer.at)
+    }
+
+    /// Lets the earliest go as long as they do not matter any more, so that nobody wakes up for them.
+    pub fn forget(&mut self, is_moot: impl Fn(&T) -> bool) {
+        while self.heap.peek().is_some_and(|timer| is_moot(&timer.what)) {
+            self.heap.pop();
+        }
     }
 
     /// Takes one that is due by now, the earliest first.
@@ -93,6 +100,21 @@ mod tests {
         assert_eq!(timers.take_due(after(1)), Some("second"));
         assert_eq!(timers.take_due(after(1)), None);
         assert_eq!(timers.take_due(after(3)), Some("later"));
+        assert_eq!(timers.next(), None);
+    }
+
+    #[test]
+    fn nobody_waits_for_what_does_not_matter() {
+        let start = Clock::default().now();
+        let after = |seconds| start.after(Duration::from_secs(seconds));
+        let mut timers = Timers::default();
+        for (seconds, what) in [(1, "moot"), (2, "moot"), (3, "matters"), (4, "moot")] {
+            timers.set(after(seconds), what);
+        }
+        timers.forget(|&what| what == "moot");
+        assert_eq!(timers.next(), Some(after(3)));
+        assert_eq!(timers.take_due(after(3)), Some("matters"));
+        timers.forget(|&what| what == "moot");
         assert_eq!(timers.next(), None);
     }
 }

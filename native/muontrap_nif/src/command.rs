@@ -32,7 +32,7 @@ use crate::output::{Output, Patience};
 use crate::pool;
 use crate::state::{Pending, State, Stop, Tag};
 use crate::streams::{Ends, another};
-use crate::sync::lock;
+use crate::sync::{lock, try_lock};
 use crate::watch::{self, Subject, Task};
 
 /// Something the owner is told.
@@ -135,6 +135,11 @@ impl Command {
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
+    }
+
+    /// For who has something better to do than to wait for it.
+    pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, State>> {
+        try_lock(&self.state)
     }
 
     /// Has its pipes watched. The reactor drops events of a command that is not registered, so this comes

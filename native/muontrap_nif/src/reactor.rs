@@ -104,6 +104,7 @@ impl Reactor {
 
     /// How many of the events have come.
     fn wait(&mut self, events: &mut [EpollEvent]) -> usize {
+        self.timers.forget(|(id, deadline)| is_moot(*id, deadline));
         let next = self.timers.next().into_iter().chain(self.drop_spare_at).min();
         let longest = self.clock.wait_until(next);
         let timeout = longest.map_or(EpollTimeout::NONE, |time| {
@@ -282,6 +283,14 @@ impl Reactor {
             // Nobody knows of anything.
             self.hear(command, state, Event::Settled(Vec::new()));
         }
+    }
+}
+
+/// Whether a command is over, or past what this deadline is for. Not if its owner is at it in this moment.
+fn is_moot(id: CommandId, deadline: &Deadline) -> bool {
+    match registry::get(id) {
+        Some(command) => command.try_lock().is_some_and(|state| state.machine.is_moot(deadline)),
+        None => true,
     }
 }
 

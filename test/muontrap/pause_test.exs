@@ -156,11 +156,11 @@ defmodule MuonTrap.PauseTest do
       code = """
       IO.puts("now")
       script = "until [ -e $GATE ]; do echo x; sleep 0.1; done; exit 3"
-      result = MuonTrap.run("sh", ["-c", script], idle_timeout: 3_000, env: env)
+      result = MuonTrap.run("sh", ["-c", script], idle_timeout: 5_000, env: env)
       IO.puts("result " <> inspect({result.status, result.stopped_by}))
       """
 
-      assert frozen(code, context, 6_000) == "{{:exited, 3}, nil}"
+      assert frozen(code, context, 7_000) == "{{:exited, 3}, nil}"
     end
 
     for {script, result} <- [
@@ -169,7 +169,7 @@ defmodule MuonTrap.PauseTest do
         ] do
       test "is idle in a session only if it stays silent: #{result}", context do
         code = """
-        {:ok, session} = MuonTrap.open("sh", ["-c", "#{unquote(script)}"], idle_timeout: 3_000, env: env)
+        {:ok, session} = MuonTrap.open("sh", ["-c", "#{unquote(script)}"], idle_timeout: 5_000, env: env)
         IO.puts("now")
         read = fn -> MuonTrap.Session.read(session, :infinity) end
         :eof = Enum.find(Stream.repeatedly(read), &(&1 == :eof))
@@ -177,7 +177,7 @@ defmodule MuonTrap.PauseTest do
         IO.puts("result " <> inspect({result.status, result.stopped_by}))
         """
 
-        assert frozen(code, context, 6_000) == unquote(result)
+        assert frozen(code, context, 7_000) == unquote(result)
       end
     end
 
@@ -196,14 +196,14 @@ defmodule MuonTrap.PauseTest do
       '''
 
       Process.flag(:trap_exit, true)
-      opts = [ready: :notify, watchdog: 3_000, start_timeout: 60_000, env: env]
+      opts = [ready: :notify, watchdog: 5_000, start_timeout: 60_000, env: env]
       {:ok, daemon} = MuonTrap.Daemon.start_link("python3", ["-c", script], opts)
       IO.puts("now")
       receive(do: ({:EXIT, ^daemon, reason} -> IO.puts("result " <> inspect(reason))))
       """
 
       if System.find_executable("python3"),
-        do: assert(frozen(code, context, 6_000) == ":error_exit_status"),
+        do: assert(frozen(code, context, 7_000) == ":error_exit_status"),
         else: Cgroups.announce("there is no python3 to send what a watchdog waits for")
     end
 
@@ -217,7 +217,7 @@ defmodule MuonTrap.PauseTest do
       IO.puts("result " <> inspect(result))
       """
 
-      assert frozen(code, context, 9_000) == ":ok"
+      assert frozen(code, context, 7_000) == ":ok"
     end
 
     test "has its time between two signals", context do
@@ -225,7 +225,7 @@ defmodule MuonTrap.PauseTest do
       Process.flag(:trap_exit, true)
       trap = "trap 'until [ -e $GATE ]; do sleep 0.05; done; echo bye; exit 3' INT"
       tell = fn line -> if line == "bye", do: IO.puts("result bye") end
-      opts = [stop: [:sigint, 3_000, :sigkill], ready: {:output, ~r/ready/}, logger_fun: tell, env: env]
+      opts = [stop: [:sigint, 5_000, :sigkill], ready: {:output, ~r/ready/}, logger_fun: tell, env: env]
       script = trap <> "; echo ready >&2; while :; do sleep 0.05; done"
       opts = Keyword.merge(opts, log_stderr: :debug)
       {:ok, daemon} = MuonTrap.Daemon.start_link("sh", ["-c", script], opts)
@@ -234,7 +234,7 @@ defmodule MuonTrap.PauseTest do
       receive(do: ({:EXIT, ^daemon, _reason} -> IO.puts("result killed")))
       """
 
-      assert frozen(code, context, 6_000) == "bye"
+      assert frozen(code, context, 7_000) == "bye"
     end
   end
 end

@@ -84,7 +84,12 @@ defmodule MuonTrap.Freezer do
 
   defp remove(group) do
     thaw(group)
-    true = Trees.eventually(fn -> File.rmdir(group) in [:ok, {:error, :enoent}] end)
+
+    unless Trees.eventually(fn -> File.rmdir(group) in [:ok, {:error, :enoent}] end) do
+      processes = File.read(Path.join(group, "cgroup.procs"))
+
+      raise "#{group} cannot be removed (#{inspect(File.rmdir(group))}), it has #{inspect(processes)}"
+    end
   end
 
   defp announce(why) do

@@ -7,8 +7,8 @@
 //! messages travel. [`spawn`] and [`child`] are the two halves of starting a program, [`wait`],
 //! [`tree`] and [`pidfd`] are about ending everything it started, [`cgroup`] about the groups it
 //! runs in, [`activity`] about whether it is at work, [`served`] about what a dead
-//! shim leaves, [`pty`] about terminals for programs, [`processes`] about what all of them use. [`clock`] counts the
-//! patience that one process has with another.
+//! shim leaves, [`pipe`] and [`pty`] about what its streams are, [`processes`] about what all of them use. [`clock`]
+//! counts the patience that one process has with another.
 
 pub mod activity;
 pub mod cgroup;
@@ -21,6 +21,7 @@ pub mod identity;
 pub mod lines;
 pub mod machine;
 pub mod pidfd;
+pub mod pipe;
 pub mod proc;
 pub mod processes;
 pub mod protocol;

@@ -3,22 +3,20 @@
 
 //! The standard streams of a program: pipes of ours, what the VM has, or a terminal.
 
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
-use std::{fs, io};
 
+use muontrap_core::pipe;
 use muontrap_core::pty::{self, Keyboard, Pty, Size};
 use muontrap_core::spec::{Identity, Stream};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
-use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat};
-use nix::unistd::{Gid, Uid, fchown, isatty, pipe2, ttyname};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
+use nix::unistd::{isatty, pipe2, ttyname};
 
 use crate::convert::{Redirect, Wanted};
 use crate::input::Input;
-
-/// What a pipe holds that nobody asked for anything, see pipe(7).
-const PIPE_BYTES: usize = 64 * 1024;
 
 /// Our ends.
 #[derive(Default)]
@@ -132,8 +130,8 @@ impl Ready {
             Redirect::Null => (Self { near: None, far: None }, Stream::Null),
             Redirect::Stdout => (Self { near: None, far: None }, Stream::SameAsStdout),
         };
-        if let Some(Far::Pipe(pipe)) = &ready.far {
-            hand_over(pipe.as_fd(), identity);
+        if let Some(Far::Pipe(far)) = &ready.far {
+            pipe::hand_over(far.as_fd(), identity);
         }
         Ok((ready, stream))
     }
@@ -146,16 +144,14 @@ fn input() -> nix::Result<Ready> {
 }
 
 fn output(window_bytes: usize) -> nix::Result<Ready> {
-    let (near, far) = pipe2(OFlag::O_CLOEXEC)?;
-    fcntl(&near, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-    enlarge(near.as_fd(), window_bytes);
+    let (near, far) = pipe::of_output(window_bytes)?;
     Ok(Ready { near: Some(Near::Own(near)), far: Some(Far::Pipe(far)) })
 }
 
 /// Both ends are programs', and block.
 fn joint(window_bytes: usize, held: bool) -> nix::Result<Ready> {
     let (near, far) = pipe2(OFlag::O_CLOEXEC)?;
-    enlarge(near.as_fd(), window_bytes);
+    pipe::enlarge(near.as_fd(), window_bytes);
     let hold = if held { Some(another(&far)?) } else { None };
     Ok(Ready { near: Some(Near::Joint(near, hold)), far: Some(Far::Pipe(far)) })
 }
@@ -163,34 +159,6 @@ fn joint(window_bytes: usize, held: bool) -> nix::Result<Ready> {
 /// Another descriptor of the same.
 pub(crate) fn another(descriptor: &OwnedFd) -> nix::Result<OwnedFd> {
     descriptor.try_clone().map_err(errno)
-}
-
-/// Gives a pipe room for a window, as far as everybody may have that. Then a program that writes much waits less
-/// often.
-fn enlarge(pipe: BorrowedFd<'_>, bytes: usize) {
-    if bytes <= PIPE_BYTES {
-        return;
-    }
-    // CAP_SYS_RESOURCE alone would get more than this, and the kernel has a record for each page of it.
-    let Ok(most) = fs::read_to_string("/proc/sys/fs/pipe-max-size") else { return };
-    let most = most.trim().parse().unwrap_or(PIPE_BYTES);
-    if let Ok(bytes) = i32::try_from(bytes.min(most)) {
-        // EPERM when the user has too much in pipes already, ENOMEM: it works with what it has, only slower.
-        let _ = fcntl(pipe, FcntlArg::F_SETPIPE_SZ(bytes));
-    }
-}
-
-/// Makes a pipe the program's, which could not open `/dev/stdout` otherwise. Without `CAP_CHOWN` it is opened
-/// to all who get at a descriptor of it.
-fn hand_over(pipe: BorrowedFd<'_>, identity: &Identity) {
-    let (uid, gid) = (identity.uid.map(Uid::from_raw), identity.gid.map(Gid::from_raw));
-    if uid.is_none() && gid.is_none() {
-        return;
-    }
-    if fchown(pipe, uid, gid) == Err(Errno::EPERM) {
-        // If that fails too the program can still use what it has.
-        let _ = fchmod(pipe, Mode::from_bits_truncate(0o666));
-    }
 }
 
 /// The VM's own stream, if it has one.

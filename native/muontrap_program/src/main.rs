@@ -4,12 +4,13 @@
 //! The program `muontrap`: runs one command, and ends all of it when whoever started it is gone.
 //!
 //! What `options` make of the command line becomes a command for a shim (`request`, `accounts`, `cgroup`), which is
-//! forked and watched by [`muontrap_spawner::alone`]. `owner` notices the end of whoever started this, `relay` passes
+//! forked and watched by [`muontrap_spawner::alone`], with its `streams`. `owner` notices the end of whoever started this, `relay` passes
 //! captured output on, `running` is the loop over all of them.
 
 mod accounts;
 mod cgroup;
 mod complaint;
+mod end;
 mod help;
 mod options;
 mod owner;
@@ -17,6 +18,7 @@ mod relay;
 mod request;
 mod running;
 mod sink;
+mod streams;
 
 use std::os::unix::ffi::OsStringExt;
 use std::process::ExitCode;

@@ -3,27 +3,22 @@
 
 //! The program while it runs, until nothing of it is left and all that it said was passed on.
 
-use std::fs;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use muontrap_core::clock::{Clock, Moment};
-use muontrap_core::failure::{Failure, Step};
-use muontrap_core::protocol::{Event, Order, Outcome, Run, Status, Taken};
-use muontrap_core::spec::Identity;
+use muontrap_core::failure::Failure;
+use muontrap_core::protocol::{Event, Order, Run, Taken};
 use muontrap_spawner::alone::Alone;
-use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
-use nix::sys::stat::{Mode, fchmod};
-use nix::unistd::{Gid, Uid, chdir, fchown, pipe2};
 
-use crate::complaint::{Complaint, FAILED, TIMED_OUT, say};
+use crate::complaint::{Complaint, FAILED, say};
+use crate::end::End;
 use crate::options::Options;
-use crate::owner::{self, Owner, Source};
+use crate::owner::{Owner, Source};
 use crate::relay::Relay;
-use crate::sink::Sink;
+use crate::streams;
 
 /// What stops the program, whatever was done about it before this process was started.
 const STOP: [Signal; 1] = [Signal::SIGTERM];
@@ -67,14 +62,6 @@ enum Ready {
     Sink(bool),
 }
 
-/// How it came to its end.
-enum End {
-    Ended(Outcome),
-    Failed(Failure),
-    /// The helper was killed.
-    Lost(Vec<i32>),
-}
-
 struct Running<'a> {
     alone: &'a mut Alone,
     owner: Owner,
@@ -101,25 +88,24 @@ struct Running<'a> {
 }
 
 impl<'a> Running<'a> {
-    /// Makes the pipes and hands the command to the shim.
+    /// Hands the command to the shim.
     fn begin(alone: &'a mut Alone, run: Run, options: &Options) -> Result<Self, Failure> {
-        let fail = |errno| Failure::new(Step::Pipe, "", errno);
-        let directory = own_directory().map_err(|errno| Failure::new(Step::Chdir, ".", errno))?;
-        // Nobody should be kept from unmounting what the program has left.
-        let _ = chdir("/");
         let clock = Clock::default();
-        let mut running = Self {
-            owner: if options.streams.pass {
-                Owner::of_the_streams()
-            } else {
-                Owner::at_standard_input()
-            },
-            relays: Vec::new(),
+        let timeout_at = options.timeout.map(|time| clock.now().after(time));
+        // Before anything can come of the command.
+        let owner = match options.streams.pass {
+            true => Owner::of_the_streams(),
+            false => Owner::at_standard_input(),
+        };
+        let ends = streams::hand_to(alone, run, options)?;
+        Ok(Self {
+            owner,
+            relays: ends.relays,
             acknowledged: 0,
             given_up: false,
-            feed: None,
+            feed: ends.feed,
             grace: options.grace,
-            timeout_at: options.timeout.map(|time| clock.now().after(time)),
+            timeout_at,
             timed_out: false,
             late_at: None,
             waiting_since: None,
@@ -127,45 +113,7 @@ impl<'a> Running<'a> {
             abandoned: false,
             clock,
             alone,
-        };
-        let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
-        let streams = options.streams;
-        let identity = run.spec.identity.clone();
-        let mut far = Vec::new();
-        if !streams.pass {
-            let (read, write) = pipe(&identity).map_err(fail)?;
-            running.feed = Some(write);
-            far.push(read);
-            if streams.output || streams.error_only {
-                let (read, write) = pipe(&identity).map_err(fail)?;
-                fcntl(&read, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(fail)?;
-                enlarge(read.as_fd(), options.window_bytes);
-                let sink = Sink::stdout().map_err(fail)?;
-                running.relays.push(Relay::new(read, sink, options.window_bytes));
-                far.push(write);
-            }
-        }
-        let mixed = !streams.pass && streams.leaves_error() && owner::mixes_streams();
-        if mixed {
-            // The owner may acknowledge all that it reads. Then it has to be known how much that is.
-            let (read, write) = pipe(&identity).map_err(fail)?;
-            fcntl(&read, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(fail)?;
-            let mut relay = Relay::new(read, Sink::stdout().map_err(fail)?, usize::MAX);
-            relay.open();
-            running.relays.push(relay);
-            far.push(write);
-        }
-        let mut sent = vec![directory.as_fd()];
-        sent.extend(far.iter().map(AsFd::as_fd));
-        if streams.pass {
-            sent.extend([stdin.as_fd(), stdout.as_fd()]);
-        }
-        if streams.pass || streams.leaves_error() && !mixed {
-            sent.push(stderr.as_fd());
-        }
-        running.alone.run(run, &sent).map_err(|errno| Failure::new(Step::Shim, "", errno))?;
-        drop(far);
-        Ok(running)
+        })
     }
 
     fn run(mut self) -> Result<u8, Complaint> {
@@ -175,19 +123,7 @@ impl<'a> Running<'a> {
             }
             self.look();
         }
-        match self.end {
-            Some(End::Ended(outcome)) => {
-                report(&outcome);
-                Ok(if self.timed_out { TIMED_OUT } else { exit_status(outcome.status) })
-            }
-            Some(End::Failed(failure)) => Err(failure.into()),
-            Some(End::Lost(survivors)) => {
-                say("the helper of the program was killed, and the program with it");
-                report_survivors(&survivors);
-                Ok(FAILED)
-            }
-            None => Ok(FAILED),
-        }
+        self.end.map_or(Ok(FAILED), |end| end.told(self.timed_out))
     }
 
     /// Whether there is nothing left to do but to exit.
@@ -377,61 +313,5 @@ impl<'a> Running<'a> {
         self.alone.signal(libc::SIGCONT);
         let grace_ms = u64::try_from(self.grace.as_millis()).unwrap_or(u64::MAX);
         let _ = self.alone.order(Order::Stop { grace_ms, told: false });
-    }
-}
-
-fn exit_status(status: Status) -> u8 {
-    match status {
-        Status::Exited(code) => code as u8,
-        Status::Signaled(number) => (128 + number) as u8,
-    }
-}
-
-fn report(outcome: &Outcome) {
-    if outcome.oom_killed {
-        say("the kernel killed a process of the group because memory ran out");
-    }
-    report_survivors(&outcome.survivors);
-    for leftover in &outcome.leftovers {
-        say(&Complaint::from(leftover.clone()).text);
-    }
-}
-
-fn report_survivors(survivors: &[i32]) {
-    if !survivors.is_empty() {
-        say(&format!("these processes cannot be killed: {survivors:?}"));
-    }
-}
-
-/// Also one that this process may not search: the program may be another user's.
-fn own_directory() -> nix::Result<OwnedFd> {
-    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    open(".", flags, Mode::empty()).or_else(|_| open("/proc/self/cwd", flags, Mode::empty()))
-}
-
-/// A pipe that the program may open by the name of its stream, whoever it runs as.
-fn pipe(identity: &Identity) -> nix::Result<(OwnedFd, OwnedFd)> {
-    let (read, write) = pipe2(OFlag::O_CLOEXEC)?;
-    let (uid, gid) = (identity.uid.map(Uid::from_raw), identity.gid.map(Gid::from_raw));
-    if (uid.is_some() || gid.is_some()) && fchown(&read, uid, gid) == Err(Errno::EPERM) {
-        // If that fails too the program can still use what it has.
-        let _ = fchmod(&read, Mode::from_bits_truncate(0o666));
-    }
-    Ok((read, write))
-}
-
-/// What a new pipe holds.
-const PIPE_BYTES: usize = 64 * 1024;
-
-/// Gives a pipe room for a window, as far as everybody may have that.
-fn enlarge(pipe: BorrowedFd<'_>, bytes: usize) {
-    if bytes <= PIPE_BYTES {
-        return;
-    }
-    let Ok(most) = fs::read_to_string("/proc/sys/fs/pipe-max-size") else { return };
-    let most = most.trim().parse().unwrap_or(PIPE_BYTES);
-    if let Ok(bytes) = i32::try_from(bytes.min(most)) {
-        // It works with what it has, only slower.
-        let _ = fcntl(pipe, FcntlArg::F_SETPIPE_SZ(bytes));
     }
 }

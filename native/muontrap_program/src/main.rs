@@ -20,15 +20,13 @@ mod running;
 mod sink;
 mod streams;
 
-use std::os::unix::ffi::OsStringExt;
 use std::process::ExitCode;
 
 use crate::complaint::{Complaint, said, say};
 use crate::options::Parsed;
 
 fn main() -> ExitCode {
-    let words = std::env::args_os().skip(1).map(OsStringExt::into_vec).collect();
-    let status = match options::parse(words) {
+    let status = match options::parse(std::env::args_os().skip(1)) {
         Ok(Parsed::Help) => print(&help::text()),
         Ok(Parsed::Version) => print(concat!("muontrap ", env!("CARGO_PKG_VERSION"), "\n")),
         Ok(Parsed::Run(options)) => {

@@ -160,7 +160,7 @@ defmodule MuonTrap.Daemon.Server do
   def handle_info({ref, _result}, state) when is_reference(ref),
     do: {:noreply, State.ready(state, Ready.returned(state.ready, ref))}
 
-  def handle_info({:udp, socket, _address, _port, datagram}, state) do
+  def handle_info({:udp, socket, _address, _port, datagram}, %{socket: socket} = state) do
     case Orders.take(state, socket, datagram) do
       {:ok, state} -> {:noreply, state}
       {:failed, state} -> finish(Orders.missed(state), state)
@@ -272,9 +272,11 @@ defmodule MuonTrap.Daemon.Server do
 
   defp event(terminal, state) when is_terminal(terminal) do
     Command.report(state.command, terminal)
+    # What it has said of itself may be heard of later than its end, and was said before.
+    {said, state} = Orders.take_last(state)
     state = Ending.over(state)
     state = told(terminal, state)
-    reason = Reason.of(terminal, state)
+    reason = if said == :failed, do: Orders.missed(state), else: Reason.of(terminal, state)
 
     case least_life_left(state, reason) do
       0 -> finish(reason, state)

@@ -70,14 +70,14 @@ defmodule MuonTrap.Daemon.Start do
         when reply: {:noreply, State.t()} | {:stop, term(), State.t()}
   def await(%{phase: :running, ready: :ready} = state, _handle), do: {:ok, state}
 
-  def await(%{command: %{ref: ref}} = state, handle) do
-    case news(ref, if(Flow.idle?(state), do: :infinity, else: 0)) do
+  def await(%{command: %{ref: ref}, socket: socket} = state, handle) do
+    case news(ref, socket, if(Flow.idle?(state), do: :infinity, else: 0)) do
       nil -> state |> Flow.log() |> await(handle)
       message -> with {:noreply, state} <- handle.(message, state), do: await(state, handle)
     end
   end
 
-  defp news(ref, patience) do
+  defp news(ref, socket, patience) do
     receive do
       {:muontrap, ^ref, _event} = message ->
         message
@@ -85,7 +85,7 @@ defmodule MuonTrap.Daemon.Start do
       {:EXIT, pid, reason} ->
         {:EXIT, pid, if(pid == Launch.parent(), do: {:shutdown, reason}, else: reason)}
 
-      {:udp, _socket, _address, _port, _data} = message ->
+      {:udp, ^socket, _address, _port, _data} = message ->
         message
 
       {:timeout, _timer, {about, _due, _wait}} = message

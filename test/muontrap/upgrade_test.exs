@@ -67,6 +67,45 @@ defmodule MuonTrap.UpgradeTest do
     end
   end
 
+  # A Daemon that waited was killed with the old code that its function ran below.
+  test "Daemons and sessions go on, whatever they do, when each module is loaded and purged" do
+    code = """
+    {:ok, modules} = :application.get_key(:muontrap, :modules)
+    input = Stream.repeatedly(fn -> Process.sleep(10) && "x\n" end)
+    notify = [ready: :notify, wait_for: fn -> :ok end, env: [{"A", "b"}], stop: [{"true", []}, :sigterm]]
+
+    daemons =
+      for {program, opts} <- [
+            {"cat", [input: input, restart_backoff: true, log_output: :debug, logger_fun: &Function.identity/1]},
+            {"true", [wait_for: fn -> receive(do: (:never -> :ok)) end]},
+            {"false", [restart_backoff: [first: 60_000]]},
+            {"cat", notify}
+          ] do
+        {:ok, daemon} = MuonTrap.Daemon.start_link(program, [], opts)
+        daemon
+      end
+
+    {:ok, session} = MuonTrap.open("cat", [])
+    true = MuonTrap.Trees.eventually(fn -> length(MuonTrap.list()) == 4 end)
+
+    for module <- modules do
+      for _ <- 1..2 do
+        :code.purge(module)
+        {:module, _} = :code.load_file(module)
+      end
+
+      :code.purge(module)
+    end
+
+    :ok = MuonTrap.Session.write(session, "on\n")
+    {:ok, "on\n"} = MuonTrap.Session.read(session)
+    for daemon <- daemons, do: %{} = MuonTrap.Daemon.statistics(daemon)
+    for daemon <- daemons, do: :ok = GenServer.stop(daemon)
+    """
+
+    assert in_a_vm(code) =~ "done\n"
+  end
+
   test "commands that are started after each load are all their owners', and end with them" do
     code = """
     alias MuonTrap.{Command, Nif, Options}

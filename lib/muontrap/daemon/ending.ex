@@ -8,7 +8,7 @@ defmodule MuonTrap.Daemon.Ending do
 
   import MuonTrap.Command, only: [is_terminal: 1]
 
-  alias MuonTrap.{Command, Input, Late, Nif}
+  alias MuonTrap.{Command, Handle, Input, Late, Nif}
   alias MuonTrap.Daemon.{Flow, Launch, Orders, Reload, State, StopCommand}
 
   @margin_ms Launch.margin_ms()
@@ -23,7 +23,7 @@ defmodule MuonTrap.Daemon.Ending do
   @doc "Stops a program that runs, and returns when nothing of it is left."
   @spec stop(State.t()) :: State.t()
   def stop(%{command: command} = state) do
-    steps = steps(state, command.grace_ms)
+    steps = if Handle.closed?(command.handle), do: kill(), else: steps(state, command.grace_ms)
     [{_kill, _margin_ms} | asked] = Enum.reverse(steps)
     asked_ms = Enum.sum(for {_act, pause_ms} <- asked, do: pause_ms)
     plan = %__MODULE__{steps: steps, latest: State.now_ms() + asked_ms + @extension_ms}
@@ -37,14 +37,17 @@ defmodule MuonTrap.Daemon.Ending do
   # What does not run yet can only be stopped by what starts it.
   defp steps(%{phase: :running, options: %{stop: [_first | _more] = steps}}, grace_ms) do
     acts = for {act, pause_ms} <- steps, do: {act, pause_ms || grace_ms}
-    acts ++ [{{:stop, 0}, @margin_ms}]
+    acts ++ kill()
   end
 
   defp steps(%{notify: nil}, grace_ms), do: [{{:stop, grace_ms}, grace_ms + @margin_ms}]
 
   # A second order to stop can only shorten the grace, so a program that may ask for more gets it at first.
   defp steps(_state, grace_ms),
-    do: [{{:stop, grace_ms + @extension_ms}, grace_ms}, {{:stop, 0}, @margin_ms}]
+    do: [{{:stop, grace_ms + @extension_ms}, grace_ms} | kill()]
+
+  # All there is to do about a program that has ended, too.
+  defp kill, do: [{{:stop, 0}, @margin_ms}]
 
   defp step(state, %{steps: [{act, pause_ms} | later]} = plan) do
     commands = act(act, pause_ms, state) ++ plan.commands
@@ -81,9 +84,12 @@ defmodule MuonTrap.Daemon.Ending do
       else: hear_end(state, plan)
   end
 
-  defp hear_end(%{command: %{ref: ref} = command} = state, plan) do
+  defp hear_end(%{command: %{ref: ref} = command, socket: socket} = state, plan) do
     idle? = Flow.idle?(state)
-    patience_ms = if idle?, do: max(plan.deadline - State.now_ms(), 0), else: 0
+
+    # The Daemon has failed in handling the terminal event, as by what a function given has raised.
+    heard? = Handle.closed?(command.handle)
+    patience_ms = if idle? and not heard?, do: max(plan.deadline - State.now_ms(), 0), else: 0
 
     receive do
       {:muontrap, ^ref, {stream, lines, bytes}} when stream in [:stdout, :stderr] ->
@@ -96,11 +102,16 @@ defmodule MuonTrap.Daemon.Ending do
       {:muontrap, ^ref, _started_or_about_input} ->
         drain(state, plan)
 
-      {:udp, socket, _address, _port, datagram} ->
+      {:udp, ^socket, _address, _port, datagram} ->
         {_alive, state} = Orders.take(state, socket, datagram)
         drain(state, extend(plan, datagram))
     after
-      patience_ms -> if idle?, do: in_vain(state, plan), else: state |> Flow.log() |> drain(plan)
+      patience_ms ->
+        cond do
+          not idle? -> state |> Flow.log() |> drain(plan)
+          heard? -> finish(state, plan)
+          true -> in_vain(state, plan)
+        end
     end
   end
 

@@ -133,10 +133,17 @@ defmodule MuonTrap.Daemon.Ready do
 
   def stop(_ready), do: :ok
 
-  @doc "Whether this is the process that finds out whether the program is ready."
-  @spec task?(t(), pid()) :: boolean()
-  def task?({:task, _ready?, %Task{pid: pid}}, pid), do: true
-  def task?(_ready, _pid), do: false
+  @doc "The error of a function that has ended its process in good order, and so will never say anything."
+  @spec no_answer(MuonTrap.Options.t()) :: MuonTrap.Error.t()
+  def no_answer(%{command: command}) do
+    hint = "the function in ready: has ended its process by exit(:normal) instead of returning"
+    %MuonTrap.Error{step: :ready, subject: command, reason: :exited, hint: hint}
+  end
+
+  @doc "Whether this is the process that finds out whether the program is ready, by its id or its monitor."
+  @spec task?(t(), pid() | reference()) :: boolean()
+  def task?({:task, _ready?, %Task{pid: pid, ref: ref}}, which), do: which in [pid, ref]
+  def task?(_ready, _which), do: false
 
   @doc "The socket on which the program tells of itself."
   @spec socket(t()) :: port() | nil

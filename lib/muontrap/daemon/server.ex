@@ -49,7 +49,7 @@ defmodule MuonTrap.Daemon.Server do
 
       with :ok <- Launch.await_room(options, Launch.parent()),
            {:ok, state} <- Start.launch(%{state | starting?: true}, since_ms),
-           {:ok, state} <- Start.await(state, &handle_info/2) do
+           {:ok, state} <- await_start(state) do
         {:ok, Flow.log_later(%{state | starting?: false})}
       else
         {:error, error} -> {:stop, {:shutdown, error}}
@@ -57,6 +57,15 @@ defmodule MuonTrap.Daemon.Server do
         {:stop, reason, state} -> fail_init(reason, state)
       end
     end
+  end
+
+  # As by what an enumerable :input has raised.
+  defp await_start(state) do
+    Start.await(state, &handle_info/2)
+  catch
+    kind, reason ->
+      terminate(reason, state)
+      :erlang.raise(kind, reason, __STACKTRACE__)
   end
 
   # terminate/2 is not called then.
@@ -142,7 +151,12 @@ defmodule MuonTrap.Daemon.Server do
   def handle_info({:muontrap, ref, event}, %{command: %{ref: ref}} = state),
     do: event(event, state)
 
-  def handle_info({ref, {free, since_ms}}, %{wait_task: %Task{ref: ref}} = state) do
+  def handle_info({ref, _result}, %{wait_task: {:wait_for, %Task{ref: ref}}} = state) do
+    Process.demonitor(ref, [:flush])
+    {:noreply, Restart.make_room(state)}
+  end
+
+  def handle_info({ref, {free, since_ms}}, %{wait_task: {:room, %Task{ref: ref}}} = state) do
     Process.demonitor(ref, [:flush])
     state = %{state | wait_task: nil}
 
@@ -154,8 +168,17 @@ defmodule MuonTrap.Daemon.Server do
   end
 
   # Without a result, as after exit(:normal).
-  def handle_info({:DOWN, ref, _type, _pid, reason}, %{wait_task: %Task{ref: ref}} = state),
-    do: finish(reason, %{state | wait_task: nil})
+  def handle_info(
+        {:DOWN, ref, _type, _pid, reason},
+        %{wait_task: {_for, %Task{ref: ref}}} = state
+      ),
+      do: finish(reason, %{state | wait_task: nil})
+
+  def handle_info({:DOWN, ref, _type, _pid, :normal}, state) do
+    if Ready.task?(state.ready, ref),
+      do: finish(Ready.no_answer(state.options), state),
+      else: {:noreply, state}
+  end
 
   def handle_info({ref, _result}, state) when is_reference(ref),
     do: {:noreply, State.ready(state, Ready.returned(state.ready, ref))}
@@ -201,7 +224,7 @@ defmodule MuonTrap.Daemon.Server do
 
   def handle_info({:EXIT, _pid, :normal}, state), do: {:noreply, state}
 
-  def handle_info({:EXIT, pid, reason}, %{wait_task: %Task{pid: pid, ref: ref}} = state) do
+  def handle_info({:EXIT, pid, reason}, %{wait_task: {_for, %Task{pid: pid, ref: ref}}} = state) do
     Process.demonitor(ref, [:flush])
     finish(reason, %{state | wait_task: nil})
   end
@@ -215,7 +238,7 @@ defmodule MuonTrap.Daemon.Server do
 
   @impl GenServer
   def terminate(_reason, state) do
-    if state.wait_task, do: Task.shutdown(state.wait_task, :brutal_kill)
+    with {_for, task} <- state.wait_task, do: Task.shutdown(task, :brutal_kill)
     _over = put_away(state)
     :ok
   end

@@ -94,6 +94,9 @@ defmodule MuonTrap.Daemon.Start do
 
       {task_ref, _result} = message when is_reference(task_ref) ->
         message
+
+      {:DOWN, _monitor, :process, _pid, _reason} = message ->
+        message
     after
       patience -> nil
     end

@@ -53,7 +53,7 @@ defmodule MuonTrap.Daemon.State do
           stdin: Stdin.t(),
           input: Input.t(),
           command: Command.t() | nil,
-          wait_task: Task.t() | nil,
+          wait_task: {:wait_for | :room, Task.t()} | nil,
           timer: reference() | nil,
           watchdog: reference() | nil,
           rate_timer: reference() | nil,

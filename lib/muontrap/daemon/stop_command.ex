@@ -51,9 +51,10 @@ defmodule MuonTrap.Daemon.StopCommand do
   defp complain(program, text), do: Daemon.log(:warning, "#{program}: stop command: #{text}")
 
   @doc "Waits for its end, which its time bounds."
-  @spec await(Task.t(), timeout()) :: :ok
+  @spec await(Task.t(), integer()) :: :ok
   def await(task, margin_ms) do
-    _ = Task.yield(task, margin_ms) || Task.shutdown(task, :brutal_kill)
+    # Less than nothing is left after a long pause, or a long logging.
+    _ = Task.yield(task, max(margin_ms, 0)) || Task.shutdown(task, :brutal_kill)
     :ok
   end
 end

@@ -16,9 +16,10 @@ defmodule MuonTrap.Daemon.Ending do
   @extension_ms 9_000
 
   # steps: what to do when the deadline has passed, and how long to wait after that; latest: the last deadline that a
-  # program gets by asking for it; commands: that run meanwhile
+  # program gets by asking for it; spare_ms: how much longer this step may take if it is heard of late that its time is
+  # over; commands: that run meanwhile
   @enforce_keys [:steps, :latest]
-  defstruct [:steps, :latest, :deadline, :pause_ms, commands: []]
+  defstruct [:steps, :latest, :deadline, :spare_ms, commands: []]
 
   @doc "Stops a program that runs, and returns when nothing of it is left."
   @spec stop(State.t()) :: State.t()
@@ -52,7 +53,7 @@ defmodule MuonTrap.Daemon.Ending do
   defp step(state, %{steps: [{act, pause_ms} | later]} = plan) do
     commands = act(act, pause_ms, state) ++ plan.commands
     deadline = State.now_ms() + pause_ms
-    plan = %{plan | steps: later, commands: commands, deadline: deadline, pause_ms: pause_ms}
+    plan = %{plan | steps: later, commands: commands, deadline: deadline, spare_ms: pause_ms}
     drain(state, plan)
   end
 
@@ -80,7 +81,7 @@ defmodule MuonTrap.Daemon.Ending do
   # takes: a supervisor that does not want to wait kills the Daemon.
   defp drain(state, %{steps: steps, deadline: deadline} = plan) do
     if steps != [] and State.now_ms() >= deadline,
-      do: step(state, plan),
+      do: in_vain(state, plan),
       else: hear_end(state, plan)
   end
 
@@ -116,17 +117,25 @@ defmodule MuonTrap.Daemon.Ending do
   end
 
   defp in_vain(state, plan) do
-    case Late.more_ms(plan.deadline, plan.pause_ms) do
+    case Late.more_ms(plan.deadline, plan.spare_ms) do
       0 -> step(state, plan)
-      more_ms -> hear_end(state, %{plan | deadline: State.now_ms() + more_ms})
+      more_ms -> hear_end(state, longer(plan, more_ms))
     end
+  end
+
+  # What a program may ask for counts from where it stood still, too.
+  defp longer(%{latest: latest, spare_ms: spare_ms} = plan, more_ms) do
+    deadline = State.now_ms() + more_ms
+    %{plan | deadline: deadline, latest: latest + more_ms, spare_ms: spare_ms - more_ms}
   end
 
   # Nobody waits any longer for what gets SIGKILL.
   defp extend(%{steps: []} = plan, _datagram), do: plan
 
   defp extend(plan, datagram),
-    do: %{plan | deadline: min(Orders.extended(plan.deadline, datagram), plan.latest)}
+    do: %{plan | deadline: max(plan.deadline, min(extended(plan, datagram), plan.latest))}
+
+  defp extended(plan, datagram), do: Orders.extended(plan.deadline, datagram)
 
   defp finish(state, plan) do
     state = over(state)

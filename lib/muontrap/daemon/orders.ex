@@ -23,7 +23,7 @@ defmodule MuonTrap.Daemon.Orders do
   defp take(state, datagram) do
     {notify, orders} = Notify.take(state.notify || %Notify{}, datagram)
     state = Enum.reduce(orders, %{state | notify: notify}, &obey/2)
-    {if(:failed in orders, do: :failed, else: :ok), state}
+    {if(:failed in orders and notify.stopping == nil, do: :failed, else: :ok), state}
   end
 
   @doc """

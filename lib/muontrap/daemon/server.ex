@@ -297,14 +297,17 @@ defmodule MuonTrap.Daemon.Server do
     Command.report(state.command, terminal)
     # What it has said of itself may be heard of later than its end, and was said before.
     {said, state} = Orders.take_last(state)
-    state = Ending.over(state)
+    # One that was ready before its end has been started, though somebody still waits for that.
+    started? = state.phase == :running and state.ready == :ready
+    least_life_ms = least_life_left(state)
+    state = Ending.over(%{state | starting?: state.starting? and not started?})
     state = told(terminal, state)
     reason = if said == :failed, do: Orders.missed(state), else: Reason.of(terminal, state)
 
-    case least_life_left(state, reason) do
-      0 -> finish(reason, state)
-      left_ms -> {:noreply, %{state | timer: State.start_timer(left_ms, {:over, reason})}}
-    end
+    # Nobody has the Daemon yet whose start has failed. One that stays needs no such care.
+    if state.starting? or least_life_ms == 0 or Restart.again?(state, reason),
+      do: finish(reason, state),
+      else: {:noreply, %{state | timer: State.start_timer(least_life_ms, {:over, reason})}}
   end
 
   # The reason that the Daemon stops with says what else has happened.
@@ -318,12 +321,11 @@ defmodule MuonTrap.Daemon.Server do
 
   defp told(_failed_or_lost, state), do: state
 
-  # Nobody has the Daemon yet whose start is not over, or has failed. One that stays needs no such care.
-  defp least_life_left(%{starting?: starting?, since_ms: since_ms} = state, reason) do
-    if starting? or since_ms == nil or Restart.again?(state, reason),
-      do: 0,
-      else: max(since_ms + @least_life_ms - State.now_ms(), 0)
-  end
+  defp least_life_left(%{since_ms: nil}), do: 0
+  defp least_life_left(%{starting?: true}), do: @least_life_ms
+
+  defp least_life_left(%{since_ms: since_ms}),
+    do: max(since_ms + @least_life_ms - State.now_ms(), 0)
 
   defp busy?(pid) when node(pid) == node(),
     do: Process.info(pid, :status) in [{:status, :running}, {:status, :runnable}]

@@ -68,7 +68,8 @@ defmodule MuonTrap.Daemon.Start do
   """
   @spec await(State.t(), (term(), State.t() -> reply)) :: {:ok, State.t()} | reply
         when reply: {:noreply, State.t()} | {:stop, term(), State.t()}
-  def await(%{phase: :running, ready: :ready} = state, _handle), do: {:ok, state}
+  def await(%{phase: phase, ready: :ready} = state, _handle) when phase != :starting,
+    do: {:ok, state}
 
   def await(%{command: %{ref: ref}, socket: socket} = state, handle) do
     case news(ref, socket, if(Flow.idle?(state), do: :infinity, else: 0)) do

@@ -160,6 +160,13 @@ defmodule MuonTrap.Daemon.NotifyTest do
         assert_receive {:EXIT, ^daemon, :normal}, 60_000
       end
 
+      # The start was, and what it was started for is tried again.
+      opts = [restart_backoff: [first: 60_000, on: :end]]
+      {:ok, daemon} = start(String.duplicate("STATUS=x ", 9) <> "READY=1 end", "", opts)
+      assert Trees.eventually(fn -> Daemon.statistics(daemon).next_start_ms != nil end)
+      GenServer.stop(daemon)
+      assert_receive {:EXIT, ^daemon, :normal}
+
       first = "READY=1 " <> String.duplicate("EXTEND_TIMEOUT_USEC=1000 ", 9) <> "end"
       for _round <- 1..5, do: assert({:ok, _daemon} = start(first, "", watchdog: 60_000))
       for _round <- 1..5, do: assert_receive({:EXIT, _daemon, :normal}, 60_000)

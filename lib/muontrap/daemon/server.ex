@@ -240,7 +240,8 @@ defmodule MuonTrap.Daemon.Server do
   def terminate(_reason, state) do
     with {_for, task} <- state.wait_task, do: Task.shutdown(task, :brutal_kill)
     _over = put_away(state)
-    :ok
+    # A crash report shows the process dictionary.
+    Log.forget_arguments()
   end
 
   defp put_away(state) do

@@ -9,7 +9,7 @@ defmodule MuonTrap.Daemon.Ending do
   import MuonTrap.Command, only: [is_terminal: 1]
 
   alias MuonTrap.{Command, Handle, Input, Late, Nif}
-  alias MuonTrap.Daemon.{Flow, Launch, Orders, Reload, State, StopCommand}
+  alias MuonTrap.Daemon.{Flow, Kept, Launch, Orders, Reload, State, StopCommand}
 
   @margin_ms Launch.margin_ms()
   # How much longer than its grace a program may ask to stop for; a supervisor waits that long.
@@ -69,7 +69,7 @@ defmodule MuonTrap.Daemon.Ending do
   end
 
   defp act({_program, _args} = command, pause_ms, state),
-    do: [StopCommand.start(command, state.call.(), state.os_pid, pause_ms)]
+    do: [StopCommand.start(command, Kept.get(state.kept), state.os_pid, pause_ms)]
 
   defp act(signal, _pause_ms, %{command: command}) do
     # What has ended by now has done what was wanted.

@@ -5,7 +5,7 @@ defmodule MuonTrap.Daemon.Start do
   @moduledoc false
   # The start of a program by its Daemon, and what the Daemon hears meanwhile.
 
-  alias MuonTrap.Daemon.{Flow, Launch, Notify, Ready, State, Waiting}
+  alias MuonTrap.Daemon.{Flow, Kept, Launch, Notify, Ready, State, Waiting}
   alias MuonTrap.{Error, Input, Late, Stdin}
 
   @doc """
@@ -14,7 +14,7 @@ defmodule MuonTrap.Daemon.Start do
   """
   @spec launch(State.t(), integer()) :: {:ok, State.t()} | {:error, Error.t()}
   def launch(state, since_ms) do
-    options = state.call.()
+    options = Kept.get(state.kept)
 
     with {:ok, ready} <- Ready.new(options) do
       case Launch.start(options, ready) do
@@ -38,7 +38,7 @@ defmodule MuonTrap.Daemon.Start do
       state
       | phase: :starting,
         options: State.visible(options),
-        call: kept(options),
+        kept: keep(state.kept, options),
         input: options.input |> Input.new(command) |> Input.write(command.handle),
         stdin: Stdin.write(stdin, command),
         socket: Ready.socket(ready),
@@ -48,13 +48,14 @@ defmodule MuonTrap.Daemon.Start do
     }
   end
 
-  # The input was handed over, and may be large.
-  defp kept(%{restart_backoff: nil} = options) do
-    options = %{options | input: nil}
-    fn -> options end
+  # The input was handed over, and may be large. Most Daemons need nothing of it any more.
+  defp keep(kept, %{restart_backoff: nil} = options) do
+    if Enum.any?(options.stop || [], &match?({{_command, _args}, _pause_ms}, &1)),
+      do: Kept.put(kept, %{options | input: nil}),
+      else: Kept.drop(kept)
   end
 
-  defp kept(options), do: fn -> options end
+  defp keep(kept, _options), do: kept
 
   defp left(:infinity, _since_ms), do: :infinity
   defp left(timeout_ms, since_ms), do: max(timeout_ms - (State.now_ms() - since_ms), 0)

@@ -90,7 +90,7 @@ defmodule MuonTrap.Daemon.Ending do
 
     # The Daemon has failed in handling the terminal event, as by what a function given has raised.
     heard? = Handle.closed?(command.handle)
-    patience_ms = if idle? and not heard?, do: max(plan.deadline - State.now_ms(), 0), else: 0
+    patience_ms = if idle? and not heard?, do: left_ms(plan), else: 0
 
     receive do
       {:muontrap, ^ref, {stream, lines, bytes}} when stream in [:stdout, :stderr] ->
@@ -116,7 +116,13 @@ defmodule MuonTrap.Daemon.Ending do
     end
   end
 
+  defp left_ms(plan), do: Late.at_once_ms(max(plan.deadline - State.now_ms(), 0))
+
   defp in_vain(state, plan) do
+    if State.now_ms() < plan.deadline, do: hear_end(state, plan), else: late(state, plan)
+  end
+
+  defp late(state, plan) do
     case Late.more_ms(plan.deadline, plan.spare_ms) do
       0 -> step(state, plan)
       more_ms -> hear_end(state, longer(plan, more_ms))

@@ -144,6 +144,7 @@ defmodule MuonTrap.Daemon.Ending do
   defp extended(plan, datagram), do: Orders.extended(plan.deadline, datagram)
 
   defp finish(state, plan) do
+    {_said, state} = Orders.take_last(state)
     state = over(state)
 
     for command <- plan.commands,

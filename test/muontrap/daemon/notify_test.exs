@@ -172,6 +172,18 @@ defmodule MuonTrap.Daemon.NotifyTest do
       for _round <- 1..5, do: assert_receive({:EXIT, _daemon, :normal}, 60_000)
     end
 
+    test "what it has said before its end counts when it was stopped, too" do
+      last = String.duplicate("STATUS=x ", 9) <> "RELOADING=1 READY=1 end"
+
+      for _round <- 1..10 do
+        {:ok, daemon} = start("READY=1", last, reload: :sigwinch, delay_to_sigkill: 60_000)
+        reload = Task.async(fn -> Daemon.reload(daemon, 60_000) end)
+        assert Trees.eventually(fn -> :sys.get_state(daemon).reloads != [] end)
+        GenServer.stop(daemon)
+        assert Task.await(reload) == :ok
+      end
+    end
+
     # What came after 1,460 bytes was lost.
     test "a datagram may be as long as systemd takes it, and longer" do
       for bytes <- [1_500, 4_088, 60_000] do

@@ -23,11 +23,11 @@ defmodule MuonTrap.Bounds do
   ]
 
   @typedoc """
-  stop: stops the program; deadline, idle_at: in monotonic milliseconds; limit: of bytes of output; excess: what
+  stop: what stops the program: no function, which would be void once the code that made it is purged; deadline, idle_at: in monotonic milliseconds; limit: of bytes of output; excess: what
   happens beyond it; bytes: those that came; kept: those of whole lines that the caller has.
   """
   @type t :: %__MODULE__{
-          stop: (() -> term()),
+          stop: {module(), atom(), [term()]} | nil,
           deadline: integer() | :infinity,
           idle_ms: pos_integer() | :infinity,
           limit: non_neg_integer() | :infinity,
@@ -40,7 +40,7 @@ defmodule MuonTrap.Bounds do
         }
 
   @doc "Those of a checked call, whose time runs from now on. `stop` is called once at the most."
-  @spec new(Options.t(), (() -> term())) :: t()
+  @spec new(Options.t(), {module(), atom(), [term()]} | nil) :: t()
   def new(options, stop) do
     {limit, excess} =
       if options.max_output == :infinity, do: {:infinity, nil}, else: options.max_output
@@ -82,8 +82,8 @@ defmodule MuonTrap.Bounds do
   def reached(bounds, _cause), do: bounds
 
   defp stop(bounds, cause) do
-    bounds.stop.()
-
+    {module, function, args} = bounds.stop
+    apply(module, function, args)
     %{bounds | stopped_by: cause, deadline: :infinity, idle_ms: :infinity, idle_at: :infinity}
   end
 

@@ -46,7 +46,7 @@ defmodule MuonTrap.Collect do
       # Standard error as iodata, if it is collected apart; its end, if that is kept.
       errors: if(stderr == :tail, do: "", else: []),
       input: Input.new(options.input, running),
-      bounds: Bounds.new(options, fn -> Command.stop(running) end)
+      bounds: Bounds.new(options, {Command, :stop, [running]})
     }
 
     try do

@@ -71,7 +71,7 @@ defmodule MuonTrap.Daemon do
   require Logger
 
   alias MuonTrap.Daemon.{Launch, Server, Statistics, StopSteps}
-  alias MuonTrap.{Cgroup, Defaults, Error, Options, Pty, Signal}
+  alias MuonTrap.{Cgroup, Defaults, Error, Late, Options, Pty, Signal}
 
   @margin_ms Launch.margin_ms()
   # A Daemon that has nothing to do keeps next to no memory: 4 KB, and 38 after its start.
@@ -81,8 +81,8 @@ defmodule MuonTrap.Daemon do
   Returns the child specification for `[command, args]` or `[command, args, opts]`; options are a keyword list or a
   map.
 
-  The `:shutdown` is what a stop can take: `:delay_to_sigkill`, or the pauses of `:stop`, and #{@margin_ms} ms. Change it, `:id` or
-  `:restart` with `Supervisor.child_spec/2`. Raises `ArgumentError` for anything else.
+  The `:shutdown` is what a stop can take: `:delay_to_sigkill`, or the pauses of `:stop`, and #{@margin_ms} ms; `:infinity` if that is
+  more than 49 days. Change it, `:id` or `:restart` with `Supervisor.child_spec/2`. Raises `ArgumentError` for anything else.
 
   Supervisors show the child specification in their reports (`handle_sasl_reports: true` of Logger), arguments and
   `:env` with it.
@@ -127,11 +127,15 @@ defmodule MuonTrap.Daemon do
         _default -> Defaults.delay_to_sigkill()
       end
 
-    with {:ok, stop} <- Access.fetch(opts, :stop), {:ok, steps} <- StopSteps.cast(stop) do
-      StopSteps.duration_ms(steps, grace_ms) + @margin_ms
-    else
-      _none -> grace_ms + @margin_ms
-    end
+    stop_ms =
+      with {:ok, stop} <- Access.fetch(opts, :stop),
+           {:ok, steps} <- StopSteps.cast(stop),
+           do: StopSteps.duration_ms(steps, grace_ms),
+           else: (_none -> grace_ms)
+
+    shutdown_ms = stop_ms + @margin_ms
+    # A supervisor waits as long as a process can wait for a message, or for ever.
+    if shutdown_ms == Late.at_once_ms(shutdown_ms), do: shutdown_ms, else: :infinity
   end
 
   @doc """

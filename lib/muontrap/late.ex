@@ -9,6 +9,13 @@ defmodule MuonTrap.Late do
   # Timers of a VM that runs are late by a few milliseconds, by some more on a busy machine.
   @in_time_ms 50
 
+  # 49 days.
+  @longest_ms 0xFFFF_FFFF
+
+  @doc "As much of a time as a process can wait for a message without a break."
+  @spec at_once_ms(non_neg_integer()) :: non_neg_integer()
+  def at_once_ms(wait_ms), do: min(wait_ms, @longest_ms)
+
   @doc "How long to go on with a wait of `wait_ms` that was due at `due_ms`: not at all if it ended in time."
   @spec more_ms(integer(), non_neg_integer()) :: non_neg_integer()
   def more_ms(due_ms, wait_ms) do

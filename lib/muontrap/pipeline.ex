@@ -148,7 +148,7 @@ defmodule MuonTrap.Pipeline do
       error_of: Map.new(started, &{&1.ref, if(whole.capture_stderr, do: [], else: "")}),
       results: %{},
       input: Input.new(whole.input, first),
-      bounds: Bounds.new(whole, fn -> Commands.stop(started) end)
+      bounds: Bounds.new(whole, {Commands, :stop, [started]})
     }
 
     state = state |> guarded(&write/1) |> loop()

@@ -150,7 +150,7 @@ defmodule MuonTrap.Stream do
         stages: Map.new(stages, &{&1.command.ref, &1}),
         first: first,
         last: last.ref,
-        bounds: Bounds.new(options, fn -> Command.stop(last) end),
+        bounds: Bounds.new(options, {Command, :stop, [last]}),
         stderr: stderr,
         lines?: options.lines != nil,
         input: Input.write(input, first.handle),

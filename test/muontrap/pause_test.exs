@@ -58,10 +58,12 @@ defmodule MuonTrap.PauseTest do
     end)
   end
 
-  # Stops the VM and its program for a time, as `docker pause` does. The gate opens when both go on.
-  defp frozen(code, %{token: token, gate: gate} = context, ms) do
+  # Stops the VM and its program for a time, and what it is told to in addition, as `docker pause` does. The gate opens
+  # when they go on.
+  defp frozen(code, %{token: token, gate: gate} = context, ms, more \\ fn _programs -> [] end) do
     await_result(code, context, fn vm ->
       programs = Trees.carrying(token)
+      programs = programs ++ more.(programs)
       Enum.each(programs, &Trees.kill(&1, "STOP"))
       # It takes what they have written so far.
       Process.sleep(100)
@@ -73,6 +75,12 @@ defmodule MuonTrap.PauseTest do
       Enum.each(programs, &Trees.kill(&1, "CONT"))
       File.touch!(gate)
     end)
+  end
+
+  # The shims of programs, and the spawner.
+  defp helpers(programs) do
+    shims = programs |> Enum.map(&Trees.parent/1) |> Enum.uniq()
+    shims ++ (shims |> Enum.map(&Trees.parent/1) |> Enum.uniq())
   end
 
   defp await(port, pattern, said) do
@@ -218,6 +226,39 @@ defmodule MuonTrap.PauseTest do
       """
 
       assert frozen(code, context, 7_000) == ":ok"
+    end
+
+    # Its first word after a long pause ended it: the latest moment that it may ask for was over.
+    test "has its time to stop, whatever it says meanwhile", context do
+      code = """
+      script = ~S'''
+      import os, signal, socket, sys, time
+      name = os.environ["NOTIFY_SOCKET"].replace("@", "\\0", 1)
+      out = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+      out.connect(name)
+      signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+      out.send(b"READY=1")
+      signal.sigwait([signal.SIGTERM])
+      print("stopping", flush=True)
+      while not os.path.exists(os.environ["GATE"]):
+          time.sleep(0.05)
+      for _ in range(10):
+          out.send(b"STATUS=stopping")
+          time.sleep(0.05)
+      print("bye", flush=True)
+      '''
+
+      Process.flag(:trap_exit, true)
+      tell = fn line -> IO.puts(%{"stopping" => "now", "bye" => "result bye"}[line]) end
+      opts = [ready: :notify, delay_to_sigkill: 3_000, start_timeout: 60_000, logger_fun: tell, env: env]
+      {:ok, daemon} = MuonTrap.Daemon.start_link("python3", ["-c", script], opts)
+      spawn(fn -> GenServer.stop(daemon) end)
+      receive(do: ({:EXIT, ^daemon, _reason} -> IO.puts("result killed")))
+      """
+
+      if System.find_executable("python3"),
+        do: assert(frozen(code, context, 16_000, &helpers/1) == "bye"),
+        else: Cgroups.announce("there is no python3 to say something while it stops")
     end
 
     test "has its time between two signals", context do

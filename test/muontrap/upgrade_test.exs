@@ -67,6 +67,99 @@ defmodule MuonTrap.UpgradeTest do
     end
   end
 
+  # A Daemon that waited was killed with the old code that its function ran below.
+  test "Daemons and sessions go on, whatever they do, when each module is loaded and purged" do
+    code = """
+    {:ok, modules} = :application.get_key(:muontrap, :modules)
+    input = Stream.repeatedly(fn -> Process.sleep(10) && "x\n" end)
+    notify = [ready: :notify, wait_for: fn -> :ok end, env: [{"A", "b"}], stop: [{"true", []}, :sigterm]]
+
+    daemons =
+      for {program, opts} <- [
+            {"cat", [input: input, restart_backoff: true, log_output: :debug, logger_fun: &Function.identity/1]},
+            {"true", [wait_for: fn -> receive(do: (:never -> :ok)) end]},
+            {"false", [restart_backoff: [first: 60_000]]},
+            {"cat", notify}
+          ] do
+        {:ok, daemon} = MuonTrap.Daemon.start_link(program, [], opts)
+        daemon
+      end
+
+    {:ok, session} = MuonTrap.open("cat", [])
+    true = MuonTrap.Trees.eventually(fn -> length(MuonTrap.list()) == 4 end)
+
+    for module <- modules do
+      for _ <- 1..2 do
+        :code.purge(module)
+        {:module, _} = :code.load_file(module)
+      end
+
+      :code.purge(module)
+    end
+
+    :ok = MuonTrap.Session.write(session, "on\n")
+    {:ok, "on\n"} = MuonTrap.Session.read(session)
+    for daemon <- daemons, do: %{} = MuonTrap.Daemon.statistics(daemon)
+    for daemon <- daemons, do: :ok = GenServer.stop(daemon)
+    """
+
+    assert in_a_vm(code) =~ "done\n"
+  end
+
+  # A Daemon crashed that had commands to stop with, or was to start again, and so did a session with a timeout.
+  test "Daemons and sessions start again and stop in order when each module is replaced by another version" do
+    marker = Path.join(System.tmp_dir!(), Trees.token())
+    on_exit(fn -> File.rm(marker) end)
+
+    code = """
+    stop = [{"sh", ["-c", "echo $NAME $MAINPID > #{marker}; kill $MAINPID"]}, 60_000]
+    script = "trap 'exit 0' USR1; while :; do sleep 0.05; done"
+    {:ok, stopped} = MuonTrap.Daemon.start_link("sleep", ["1000"], env: [{"NAME", "name"}], stop: stop)
+    {:ok, again} = MuonTrap.Daemon.start_link("sh", ["-c", script], restart_backoff: [first: 1, on: :end], env: [{"A", "b"}])
+    {:ok, session} = MuonTrap.open("sleep", ["1000"], timeout: 1_000_000_000)
+    {:ok, full} = MuonTrap.open("cat", [], max_output: {2, :stop})
+    os_pid = MuonTrap.Daemon.os_pid(stopped)
+
+    # The same functions in another version: what was made by the one before is void once that is purged.
+    version = fn module, number ->
+      {^module, beam, file} = :code.get_object_code(module)
+      {:ok, {_, [debug_info: {_, backend, data}]}} = :beam_lib.chunks(beam, [:debug_info])
+      {:ok, forms} = backend.debug_info(:erlang_v1, module, data, [])
+      {before, [name | rest]} = Enum.split_while(forms, &not match?({:attribute, _, :module, _}, &1))
+      export = {:attribute, 1, :export, [version_for_test: 0]}
+      {rest, ends} = Enum.split(rest, -1)
+      function = {:function, 1, :version_for_test, 0, [{:clause, 1, [], [], [{:integer, 1, number}]}]}
+      ends = if match?([{:eof, _}], ends), do: [function | ends], else: ends ++ [function]
+      forms = before ++ [name, export | rest] ++ ends
+      {:ok, ^module, changed} = :compile.noenv_forms(forms, [])
+      {module, file, changed}
+    end
+
+    daemon = for name <- [Ending, Launch, Ready, Restart, Server, Start, State], do: Module.concat(MuonTrap.Daemon, name)
+    modules = daemon ++ [MuonTrap.Bounds, MuonTrap.Session.Limits, MuonTrap.Session.Server]
+
+    for number <- 1..2, {module, file, changed} <- Enum.map(modules, &version.(&1, number)) do
+      :code.purge(module)
+      {:module, ^module} = :code.load_binary(module, file, changed)
+    end
+
+    for module <- modules, do: :code.purge(module)
+    2 = MuonTrap.Daemon.State.version_for_test()
+
+    :ok = MuonTrap.Daemon.signal(again, :sigusr1)
+    true = MuonTrap.Trees.eventually(fn -> MuonTrap.Daemon.statistics(again).restarts == 1 end)
+    :ok = MuonTrap.Session.write(full, "more than two")
+    {:ok, %{stopped_by: :max_output}} = (MuonTrap.Session.read(full); MuonTrap.Session.await(full))
+    :ok = GenServer.stop(again)
+    {:ok, _result} = MuonTrap.Session.stop(session)
+    Process.unlink(stopped)
+    :ok = GenServer.stop(stopped)
+    true = File.read!("#{marker}") == "name \#{os_pid}\n"
+    """
+
+    assert in_a_vm(code) =~ "done\n"
+  end
+
   test "commands that are started after each load are all their owners', and end with them" do
     code = """
     alias MuonTrap.{Command, Nif, Options}

@@ -6,7 +6,7 @@ defmodule MuonTrap.Daemon.Launch do
   # The start of a Daemon's program: after whoever was there before.
 
   alias MuonTrap.Daemon.{Ready, Streams}
-  alias MuonTrap.{Command, Error, Native, Nif, Options}
+  alias MuonTrap.{Command, Error, Late, Native, Nif, Options}
 
   require Logger
 
@@ -36,7 +36,7 @@ defmodule MuonTrap.Daemon.Launch do
       receive do
         {:muontrap_gone, ^id} -> :ok
       after
-        max(deadline - now_ms(), 0) ->
+        Late.at_once_ms(max(deadline - now_ms(), 0)) ->
           Logger.error(
             "#{inspect(command)} is started again although that of a killed Daemon still runs: " <>
               "MuonTrap.list/0 shows both"

@@ -50,6 +50,10 @@ defmodule MuonTrap.Daemon.Log do
     options.logger_metadata |> Keyword.merge(own) |> Logger.metadata()
   end
 
+  @doc "Takes the arguments out of it again."
+  @spec forget_arguments() :: :ok
+  def forget_arguments, do: Logger.metadata(muontrap_args: nil, muontrap_argv: nil)
+
   @doc "Logs the line that tells how a program has ended by itself. What was read of its words comes after it."
   @spec ended(map(), String.t(), String.t()) :: :ok
   def ended(%{status: {:exited, 0}}, line, _tail), do: Daemon.log(:info, line)

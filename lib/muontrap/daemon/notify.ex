@@ -10,6 +10,13 @@ defmodule MuonTrap.Daemon.Notify do
 
   alias MuonTrap.Text
 
+  # A pid_t.
+  @pid_max 0x7FFF_FFFF
+  # Endless for systemd: the largest number of microseconds that it knows.
+  @endless_us 0xFFFF_FFFF_FFFF_FFFF
+  # A message is sent after no more.
+  @max_ms 0xFFFF_FFFF
+
   defstruct status: nil, main_pid: nil, stopping: nil, reloading: nil
 
   @type t :: %__MODULE__{
@@ -26,7 +33,7 @@ defmodule MuonTrap.Daemon.Notify do
           | :failed
           | :stopping
           | {:extend_ms, pos_integer()}
-          | {:watchdog_ms, pos_integer()}
+          | {:watchdog_ms, pos_integer() | nil}
 
   @doc "Takes a datagram: what is known now, and what there is to do about it, in the order of its lines."
   @spec take(t(), binary()) :: {t(), [order()]}
@@ -51,20 +58,36 @@ defmodule MuonTrap.Daemon.Notify do
   defp line("WATCHDOG=trigger", {known, orders}), do: {known, [:failed | orders]}
 
   defp line("MAINPID=" <> text, {known, orders}) do
-    case Integer.parse(text) do
-      {pid, ""} when pid > 0 -> {%{known | main_pid: pid}, orders}
+    case number(text) do
+      pid when pid in 1..@pid_max -> {%{known | main_pid: pid}, orders}
       _nonsense -> {known, orders}
     end
   end
 
-  defp line("EXTEND_TIMEOUT_USEC=" <> text, acc), do: milliseconds(:extend_ms, text, acc)
-  defp line("WATCHDOG_USEC=" <> text, acc), do: milliseconds(:watchdog_ms, text, acc)
+  # As systemd has it: no time, or endless time, is no extension, and no watchdog.
+  defp line("EXTEND_TIMEOUT_USEC=" <> text, {known, orders} = acc) do
+    case number(text) do
+      us when us in 1..(@endless_us - 1) -> {known, [{:extend_ms, milliseconds(us)} | orders]}
+      _none_or_nonsense -> acc
+    end
+  end
+
+  defp line("WATCHDOG_USEC=" <> text, {known, orders} = acc) do
+    case number(text) do
+      us when us in [0, @endless_us] -> {known, [{:watchdog_ms, nil} | orders]}
+      us when us in 1..@endless_us -> {known, [{:watchdog_ms, milliseconds(us)} | orders]}
+      _nonsense -> acc
+    end
+  end
+
   defp line(_unknown, acc), do: acc
 
-  defp milliseconds(order, text, {known, orders}) do
+  defp number(text) do
     case Integer.parse(text) do
-      {us, ""} when us > 0 -> {known, [{order, div(us + 999, 1000)} | orders]}
-      _nonsense -> {known, orders}
+      {number, ""} -> number
+      _nonsense -> nil
     end
   end
+
+  defp milliseconds(us), do: min(div(us + 999, 1000), @max_ms)
 end

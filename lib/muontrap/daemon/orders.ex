@@ -14,11 +14,32 @@ defmodule MuonTrap.Daemon.Orders do
   """
   @spec take(State.t(), port(), binary()) :: {:ok | :failed, State.t()}
   def take(state, socket, datagram) do
-    {notify, orders} = Notify.take(state.notify || %Notify{}, datagram)
-    state = Enum.reduce(orders, %{state | notify: notify}, &obey/2)
+    result = take(state, datagram)
     # Now, so that what a program waits for with a barrier has been handled.
     _ = :inet.setopts(socket, active: :once)
-    {if(:failed in orders, do: :failed, else: :ok), state}
+    result
+  end
+
+  defp take(state, datagram) do
+    {notify, orders} = Notify.take(state.notify || %Notify{}, datagram)
+    state = Enum.reduce(orders, %{state | notify: notify}, &obey/2)
+    {if(:failed in orders and notify.stopping == nil, do: :failed, else: :ok), state}
+  end
+
+  @doc """
+  Takes all that the program has said before its end, and closes the socket: nothing that is left in it may be taken for
+  an order once the program is over.
+  """
+  @spec take_last(State.t()) :: {:ok | :failed, State.t()}
+  def take_last(%{socket: socket} = state) do
+    {said, state} =
+      Enum.reduce(Ready.rest(socket), {:ok, state}, fn datagram, {said, state} ->
+        {now, state} = take(state, datagram)
+        {if(said == :failed, do: :failed, else: now), state}
+      end)
+
+    Ready.close(socket)
+    {said, %{state | socket: nil}}
   end
 
   defp obey(:ready, state),

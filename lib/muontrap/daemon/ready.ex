@@ -10,6 +10,10 @@ defmodule MuonTrap.Daemon.Ready do
 
   @poll_ms 20
   @connect_ms 1_000
+  # systemd takes 4,096.
+  @datagram_bytes 65_536
+  # No more fit into the queue of a socket, see net.unix.max_dgram_qlen; a stranger could go on for ever.
+  @datagrams_left 1_024
 
   @type t ::
           :ready
@@ -68,7 +72,10 @@ defmodule MuonTrap.Daemon.Ready do
     # An abstract name needs no file that somebody has to remove, and no permission for another user.
     name = "muontrap-" <> Base.encode16(:rand.bytes(16), case: :lower)
 
-    case :gen_udp.open(0, [:binary, active: :once, ifaddr: {:local, <<0, name::binary>>}]) do
+    # With the default buffer, what comes after 1,460 bytes of a datagram is lost.
+    options = [:binary, active: :once, buffer: @datagram_bytes]
+
+    case :gen_udp.open(0, [{:ifaddr, {:local, <<0, name::binary>>}} | options]) do
       {:ok, socket} ->
         {:ok, {:notify, socket, "@" <> name}}
 
@@ -126,15 +133,45 @@ defmodule MuonTrap.Daemon.Ready do
 
   def stop(_ready), do: :ok
 
-  @doc "Whether this is the process that finds out whether the program is ready."
-  @spec task?(t(), pid()) :: boolean()
-  def task?({:task, _ready?, %Task{pid: pid}}, pid), do: true
-  def task?(_ready, _pid), do: false
+  @doc "The error of a function that has ended its process in good order, and so will never say anything."
+  @spec no_answer(MuonTrap.Options.t()) :: MuonTrap.Error.t()
+  def no_answer(%{command: command}) do
+    hint = "the function in ready: has ended its process by exit(:normal) instead of returning"
+    %MuonTrap.Error{step: :ready, subject: command, reason: :exited, hint: hint}
+  end
+
+  @doc "Whether this is the process that finds out whether the program is ready, by its id or its monitor."
+  @spec task?(t(), pid() | reference()) :: boolean()
+  def task?({:task, _ready?, %Task{pid: pid, ref: ref}}, which), do: which in [pid, ref]
+  def task?(_ready, _which), do: false
 
   @doc "The socket on which the program tells of itself."
   @spec socket(t()) :: port() | nil
   def socket({:notify, socket, _name}), do: socket
   def socket(_ready), do: nil
+
+  @doc "What has come to it and was not read yet. No message of it comes after that."
+  @spec rest(port() | nil) :: [binary()]
+  def rest(nil), do: []
+
+  def rest(socket) do
+    _ = :inet.setopts(socket, active: false)
+    rest(socket, @datagrams_left)
+  end
+
+  defp rest(_socket, 0), do: []
+
+  defp rest(socket, left) do
+    receive do
+      {:udp, ^socket, _address, _port, datagram} -> [datagram | rest(socket, left - 1)]
+    after
+      0 ->
+        case :gen_udp.recv(socket, 0, 0) do
+          {:ok, {_address, _port, datagram}} -> [datagram | rest(socket, left - 1)]
+          {:error, _timeout} -> []
+        end
+    end
+  end
 
   @doc "Closes it. Nothing of it is in the mailbox after that."
   @spec close(port() | nil) :: :ok

@@ -66,19 +66,22 @@ defmodule MuonTrap.Daemon.Restart do
   defp text(reason), do: Exception.format_exit(reason)
 
   @doc """
-  Waits in a process of its own for what is to be waited for before a start: `:wait_for`, and room. The result comes
-  as `{ref, {room, since_ms}}`.
+  Waits for what is to be waited for before a start, in a process of its own: `:wait_for`, then room. The result of the
+  first is of no interest, that of the second comes as `{ref, {room, since_ms}}`.
   """
   @spec prepare(State.t()) :: State.t()
-  def prepare(%{options: options} = state) do
-    task =
-      Task.async(fn ->
-        if options.wait_for, do: options.wait_for.()
-        since_ms = State.now_ms()
-        {Launch.await_room(options, nil), since_ms}
-      end)
+  def prepare(%{options: %{wait_for: nil}} = state), do: make_room(state)
 
-    %{state | wait_task: task}
+  # Nothing of this module is on its stack. It may wait for hours, and whoever runs code that is purged is killed.
+  def prepare(%{options: options} = state),
+    do: %{state | wait_task: {:wait_for, Task.async(options.wait_for)}}
+
+  @doc "Waits for room only."
+  @spec make_room(State.t()) :: State.t()
+  def make_room(%{options: options} = state) do
+    since_ms = State.now_ms()
+    task = Task.async(fn -> {Launch.await_room(options, nil), since_ms} end)
+    %{state | wait_task: {:room, task}}
   end
 
   @doc "The rest is over."

@@ -49,7 +49,7 @@ defmodule MuonTrap.Daemon.Server do
 
       with :ok <- Launch.await_room(options, Launch.parent()),
            {:ok, state} <- Start.launch(%{state | starting?: true}, since_ms),
-           {:ok, state} <- Start.await(state, &handle_info/2) do
+           {:ok, state} <- await_start(state) do
         {:ok, Flow.log_later(%{state | starting?: false})}
       else
         {:error, error} -> {:stop, {:shutdown, error}}
@@ -57,6 +57,15 @@ defmodule MuonTrap.Daemon.Server do
         {:stop, reason, state} -> fail_init(reason, state)
       end
     end
+  end
+
+  # As by what an enumerable :input has raised.
+  defp await_start(state) do
+    Start.await(state, &handle_info/2)
+  catch
+    kind, reason ->
+      terminate(reason, state)
+      :erlang.raise(kind, reason, __STACKTRACE__)
   end
 
   # terminate/2 is not called then.
@@ -142,7 +151,12 @@ defmodule MuonTrap.Daemon.Server do
   def handle_info({:muontrap, ref, event}, %{command: %{ref: ref}} = state),
     do: event(event, state)
 
-  def handle_info({ref, {free, since_ms}}, %{wait_task: %Task{ref: ref}} = state) do
+  def handle_info({ref, _result}, %{wait_task: {:wait_for, %Task{ref: ref}}} = state) do
+    Process.demonitor(ref, [:flush])
+    {:noreply, Restart.make_room(state)}
+  end
+
+  def handle_info({ref, {free, since_ms}}, %{wait_task: {:room, %Task{ref: ref}}} = state) do
     Process.demonitor(ref, [:flush])
     state = %{state | wait_task: nil}
 
@@ -154,13 +168,22 @@ defmodule MuonTrap.Daemon.Server do
   end
 
   # Without a result, as after exit(:normal).
-  def handle_info({:DOWN, ref, _type, _pid, reason}, %{wait_task: %Task{ref: ref}} = state),
-    do: finish(reason, %{state | wait_task: nil})
+  def handle_info(
+        {:DOWN, ref, _type, _pid, reason},
+        %{wait_task: {_for, %Task{ref: ref}}} = state
+      ),
+      do: finish(reason, %{state | wait_task: nil})
+
+  def handle_info({:DOWN, ref, _type, _pid, :normal}, state) do
+    if Ready.task?(state.ready, ref),
+      do: finish(Ready.no_answer(state.options), state),
+      else: {:noreply, state}
+  end
 
   def handle_info({ref, _result}, state) when is_reference(ref),
     do: {:noreply, State.ready(state, Ready.returned(state.ready, ref))}
 
-  def handle_info({:udp, socket, _address, _port, datagram}, state) do
+  def handle_info({:udp, socket, _address, _port, datagram}, %{socket: socket} = state) do
     case Orders.take(state, socket, datagram) do
       {:ok, state} -> {:noreply, state}
       {:failed, state} -> finish(Orders.missed(state), state)
@@ -201,7 +224,7 @@ defmodule MuonTrap.Daemon.Server do
 
   def handle_info({:EXIT, _pid, :normal}, state), do: {:noreply, state}
 
-  def handle_info({:EXIT, pid, reason}, %{wait_task: %Task{pid: pid, ref: ref}} = state) do
+  def handle_info({:EXIT, pid, reason}, %{wait_task: {_for, %Task{pid: pid, ref: ref}}} = state) do
     Process.demonitor(ref, [:flush])
     finish(reason, %{state | wait_task: nil})
   end
@@ -215,9 +238,10 @@ defmodule MuonTrap.Daemon.Server do
 
   @impl GenServer
   def terminate(_reason, state) do
-    if state.wait_task, do: Task.shutdown(state.wait_task, :brutal_kill)
+    with {_for, task} <- state.wait_task, do: Task.shutdown(task, :brutal_kill)
     _over = put_away(state)
-    :ok
+    # A crash report shows the process dictionary.
+    Log.forget_arguments()
   end
 
   defp put_away(state) do
@@ -272,14 +296,19 @@ defmodule MuonTrap.Daemon.Server do
 
   defp event(terminal, state) when is_terminal(terminal) do
     Command.report(state.command, terminal)
-    state = Ending.over(state)
+    # What it has said of itself may be heard of later than its end, and was said before.
+    {said, state} = Orders.take_last(state)
+    # One that was ready before its end has been started, though somebody still waits for that.
+    started? = state.phase == :running and state.ready == :ready
+    least_life_ms = least_life_left(state)
+    state = Ending.over(%{state | starting?: state.starting? and not started?})
     state = told(terminal, state)
-    reason = Reason.of(terminal, state)
+    reason = if said == :failed, do: Orders.missed(state), else: Reason.of(terminal, state)
 
-    case least_life_left(state, reason) do
-      0 -> finish(reason, state)
-      left_ms -> {:noreply, %{state | timer: State.start_timer(left_ms, {:over, reason})}}
-    end
+    # Nobody has the Daemon yet whose start has failed. One that stays needs no such care.
+    if state.starting? or least_life_ms == 0 or Restart.again?(state, reason),
+      do: finish(reason, state),
+      else: {:noreply, %{state | timer: State.start_timer(least_life_ms, {:over, reason})}}
   end
 
   # The reason that the Daemon stops with says what else has happened.
@@ -293,12 +322,11 @@ defmodule MuonTrap.Daemon.Server do
 
   defp told(_failed_or_lost, state), do: state
 
-  # Nobody has the Daemon yet whose start is not over, or has failed. One that stays needs no such care.
-  defp least_life_left(%{starting?: starting?, since_ms: since_ms} = state, reason) do
-    if starting? or since_ms == nil or Restart.again?(state, reason),
-      do: 0,
-      else: max(since_ms + @least_life_ms - State.now_ms(), 0)
-  end
+  defp least_life_left(%{since_ms: nil}), do: 0
+  defp least_life_left(%{starting?: true}), do: @least_life_ms
+
+  defp least_life_left(%{since_ms: since_ms}),
+    do: max(since_ms + @least_life_ms - State.now_ms(), 0)
 
   defp busy?(pid) when node(pid) == node(),
     do: Process.info(pid, :status) in [{:status, :running}, {:status, :runnable}]

@@ -5,7 +5,7 @@ defmodule MuonTrap.Daemon.Start do
   @moduledoc false
   # The start of a program by its Daemon, and what the Daemon hears meanwhile.
 
-  alias MuonTrap.Daemon.{Flow, Launch, Notify, Ready, State, Waiting}
+  alias MuonTrap.Daemon.{Flow, Kept, Launch, Notify, Ready, State, Waiting}
   alias MuonTrap.{Error, Input, Late, Stdin}
 
   @doc """
@@ -14,7 +14,7 @@ defmodule MuonTrap.Daemon.Start do
   """
   @spec launch(State.t(), integer()) :: {:ok, State.t()} | {:error, Error.t()}
   def launch(state, since_ms) do
-    options = state.call.()
+    options = Kept.get(state.kept)
 
     with {:ok, ready} <- Ready.new(options) do
       case Launch.start(options, ready) do
@@ -38,7 +38,7 @@ defmodule MuonTrap.Daemon.Start do
       state
       | phase: :starting,
         options: State.visible(options),
-        call: kept(options),
+        kept: keep(state.kept, options),
         input: options.input |> Input.new(command) |> Input.write(command.handle),
         stdin: Stdin.write(stdin, command),
         socket: Ready.socket(ready),
@@ -48,13 +48,14 @@ defmodule MuonTrap.Daemon.Start do
     }
   end
 
-  # The input was handed over, and may be large.
-  defp kept(%{restart_backoff: nil} = options) do
-    options = %{options | input: nil}
-    fn -> options end
+  # The input was handed over, and may be large. Most Daemons need nothing of it any more.
+  defp keep(kept, %{restart_backoff: nil} = options) do
+    if Enum.any?(options.stop || [], &match?({{_command, _args}, _pause_ms}, &1)),
+      do: Kept.put(kept, %{options | input: nil}),
+      else: Kept.drop(kept)
   end
 
-  defp kept(options), do: fn -> options end
+  defp keep(kept, _options), do: kept
 
   defp left(:infinity, _since_ms), do: :infinity
   defp left(timeout_ms, since_ms), do: max(timeout_ms - (State.now_ms() - since_ms), 0)
@@ -68,16 +69,17 @@ defmodule MuonTrap.Daemon.Start do
   """
   @spec await(State.t(), (term(), State.t() -> reply)) :: {:ok, State.t()} | reply
         when reply: {:noreply, State.t()} | {:stop, term(), State.t()}
-  def await(%{phase: :running, ready: :ready} = state, _handle), do: {:ok, state}
+  def await(%{phase: phase, ready: :ready} = state, _handle) when phase != :starting,
+    do: {:ok, state}
 
-  def await(%{command: %{ref: ref}} = state, handle) do
-    case news(ref, if(Flow.idle?(state), do: :infinity, else: 0)) do
+  def await(%{command: %{ref: ref}, socket: socket} = state, handle) do
+    case news(ref, socket, if(Flow.idle?(state), do: :infinity, else: 0)) do
       nil -> state |> Flow.log() |> await(handle)
       message -> with {:noreply, state} <- handle.(message, state), do: await(state, handle)
     end
   end
 
-  defp news(ref, patience) do
+  defp news(ref, socket, patience) do
     receive do
       {:muontrap, ^ref, _event} = message ->
         message
@@ -85,7 +87,7 @@ defmodule MuonTrap.Daemon.Start do
       {:EXIT, pid, reason} ->
         {:EXIT, pid, if(pid == Launch.parent(), do: {:shutdown, reason}, else: reason)}
 
-      {:udp, _socket, _address, _port, _data} = message ->
+      {:udp, ^socket, _address, _port, _data} = message ->
         message
 
       {:timeout, _timer, {about, _due, _wait}} = message
@@ -93,6 +95,9 @@ defmodule MuonTrap.Daemon.Start do
         message
 
       {task_ref, _result} = message when is_reference(task_ref) ->
+        message
+
+      {:DOWN, _monitor, :process, _pid, _reason} = message ->
         message
     after
       patience -> nil

@@ -6,10 +6,10 @@ defmodule MuonTrap.Daemon.State do
   # What a Daemon's process knows, and its timers.
 
   alias MuonTrap.{Command, Error, Input, Late, Nif, Options, Stdin, Text}
-  alias MuonTrap.Daemon.{Notify, Output, Ready, Reload, Report, Waiting}
+  alias MuonTrap.Daemon.{Kept, Notify, Output, Ready, Reload, Report, Waiting}
 
   # options: without what must not show in a crash report
-  # call: returns all of them; a function, which shows nothing of what it holds
+  # kept: all of them, as long as they are needed again
   # phase: :waiting for wait_for and for room, :starting, :running, :over, :resting before another start
   # socket: on which the program tells of itself
   # os_pid: of the program, also when it has ended
@@ -19,10 +19,10 @@ defmodule MuonTrap.Daemon.State do
   # reloads: who waits for one; rate_timer: when it is told what was dropped
   # starting?: whether start_link/3 waits for init/1
   # logging?: whether a message tells to go on logging
-  @enforce_keys [:options, :call, :output, :stdin]
+  @enforce_keys [:options, :kept, :output, :stdin]
   defstruct [
     :options,
-    :call,
+    :kept,
     :output,
     :stdin,
     :input,
@@ -48,12 +48,12 @@ defmodule MuonTrap.Daemon.State do
 
   @type t :: %__MODULE__{
           options: Options.t(),
-          call: (() -> Options.t()),
+          kept: Kept.t() | nil,
           output: Output.t(),
           stdin: Stdin.t(),
           input: Input.t(),
           command: Command.t() | nil,
-          wait_task: Task.t() | nil,
+          wait_task: {:wait_for | :room, Task.t()} | nil,
           timer: reference() | nil,
           watchdog: reference() | nil,
           rate_timer: reference() | nil,
@@ -77,7 +77,7 @@ defmodule MuonTrap.Daemon.State do
   def new(options) do
     %__MODULE__{
       options: visible(options),
-      call: fn -> options end,
+      kept: Kept.new(options),
       output: Output.new(options),
       stdin: Stdin.new(options.stdin)
     }

@@ -6,7 +6,7 @@ defmodule MuonTrap.Daemon.StopCommand do
   # A command that asks a program to stop, contained as any other: it runs as the program does, in a process of its own,
   # while the Daemon waits for the program.
 
-  alias MuonTrap.{Daemon, Options, StderrTail, Text}
+  alias MuonTrap.{Daemon, Late, Options, StderrTail, Text}
 
   @inherited [:cd, :clear_env, :uid, :gid, :groups, :umask]
 
@@ -20,7 +20,7 @@ defmodule MuonTrap.Daemon.StopCommand do
       for {key, value} when value != nil <- Map.take(options, @inherited),
           into: %{
             env: options.env ++ [{"MAINPID", "#{os_pid}"}],
-            timeout: max(timeout_ms, 1),
+            timeout: timeout_ms |> max(1) |> Late.at_once_ms(),
             stderr_to_stdout: true
           },
           do: {key, value}
@@ -51,8 +51,10 @@ defmodule MuonTrap.Daemon.StopCommand do
   defp complain(program, text), do: Daemon.log(:warning, "#{program}: stop command: #{text}")
 
   @doc "Waits for its end, which its time bounds."
-  @spec await(Task.t(), timeout()) :: :ok
+  @spec await(Task.t(), integer()) :: :ok
   def await(task, margin_ms) do
+    # Less than nothing is left after a long pause, or a long logging.
+    margin_ms = margin_ms |> max(0) |> Late.at_once_ms()
     _ = Task.yield(task, margin_ms) || Task.shutdown(task, :brutal_kill)
     :ok
   end

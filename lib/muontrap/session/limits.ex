@@ -24,7 +24,7 @@ defmodule MuonTrap.Session.Limits do
   @doc "Those of a checked call, whose time runs from now on."
   @spec new(Options.t()) :: t()
   def new(options) do
-    bounds = Bounds.new(options, fn -> :ok end)
+    bounds = Bounds.new(options, nil)
     %__MODULE__{bounds: %{bounds | idle_at: :infinity}, left_ms: options.idle_timeout}
   end
 
@@ -32,7 +32,7 @@ defmodule MuonTrap.Session.Limits do
   @spec run(t(), Command.t()) :: t()
   def run(%{bounds: %{deadline: deadline} = bounds} = limits, %{handle: handle, grace_ms: grace}) do
     timer = if deadline != :infinity, do: :erlang.start_timer(deadline, self(), :over, abs: true)
-    %{limits | bounds: %{bounds | stop: fn -> Handle.stop(handle, grace) end}, timer: timer}
+    %{limits | bounds: %{bounds | stop: {Handle, :stop, [handle, grace]}}, timer: timer}
   end
 
   @doc """

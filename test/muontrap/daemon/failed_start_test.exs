@@ -31,6 +31,15 @@ defmodule MuonTrap.Daemon.FailedStartTest do
       assert log == ""
     end
 
+    # Nobody waited for the end of the program.
+    test "by what an input raises leaves nothing" do
+      input = Stream.map([1], fn _ -> raise "broken" end)
+      script = "trap '' TERM; while :; do sleep 0.1; done"
+      opts = [ready: {:output, ~r/never/}, input: input, delay_to_sigkill: 300]
+      assert {:error, {%RuntimeError{}, _}} = Daemon.start_link("sh", ["-c", script], opts)
+      assert MuonTrap.list() == []
+    end
+
     test "raises for options that make no sense" do
       assert_raise ArgumentError, fn -> Daemon.start_link("true", [], no_such_option: 1) end
     end

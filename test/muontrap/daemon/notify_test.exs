@@ -28,7 +28,8 @@ defmodule MuonTrap.Daemon.NotifyTest do
           if word == "barrier": barrier()
           elif word == "print": print("orderly", flush=True)
           elif word.startswith("sleep"): time.sleep(float(word[5:]))
-          else: out.send(word.encode())
+          elif word == "end": os._exit(0)
+          else: out.send(word.replace(",", "\n").encode())
 
   def stop(*_):
       say(sys.argv[2].split())
@@ -51,6 +52,8 @@ defmodule MuonTrap.Daemon.NotifyTest do
     args = ["-c", @program, first, last]
     Daemon.start_link("python3", args, [ready: :notify, start_timeout: 60_000] ++ opts)
   end
+
+  defp to(test), do: &send(test, {:line, &1})
 
   describe "a service in Python" do
     unless System.find_executable("python3") do
@@ -150,6 +153,66 @@ defmodule MuonTrap.Daemon.NotifyTest do
       GenServer.stop(daemon)
     end
 
+    # Its end was heard of before its last words were, in one start of five.
+    test "what it has said before its end counts, however much that is" do
+      for _round <- 1..20 do
+        {:ok, daemon} = start(String.duplicate("STATUS=x ", 9) <> "READY=1 end", "", [])
+        assert_receive {:EXIT, ^daemon, :normal}, 60_000
+      end
+
+      # The start was, and what it was started for is tried again.
+      opts = [restart_backoff: [first: 60_000, on: :end]]
+      {:ok, daemon} = start(String.duplicate("STATUS=x ", 9) <> "READY=1 end", "", opts)
+      assert Trees.eventually(fn -> Daemon.statistics(daemon).next_start_ms != nil end)
+      GenServer.stop(daemon)
+      assert_receive {:EXIT, ^daemon, :normal}
+
+      first = "READY=1 " <> String.duplicate("EXTEND_TIMEOUT_USEC=1000 ", 9) <> "end"
+      for _round <- 1..5, do: assert({:ok, _daemon} = start(first, "", watchdog: 60_000))
+      for _round <- 1..5, do: assert_receive({:EXIT, _daemon, :normal}, 60_000)
+    end
+
+    test "what it has said before its end counts when it was stopped, too" do
+      last = String.duplicate("STATUS=x ", 9) <> "RELOADING=1 READY=1 end"
+
+      for _round <- 1..10 do
+        {:ok, daemon} = start("READY=1", last, reload: :sigwinch, delay_to_sigkill: 60_000)
+        reload = Task.async(fn -> Daemon.reload(daemon, 60_000) end)
+        assert Trees.eventually(fn -> :sys.get_state(daemon).reloads != [] end)
+        GenServer.stop(daemon)
+        assert Task.await(reload) == :ok
+      end
+    end
+
+    # What came after 1,460 bytes was lost.
+    test "a datagram may be as long as systemd takes it, and longer" do
+      for bytes <- [1_500, 4_088, 60_000] do
+        {:ok, daemon} = start("STATUS=#{String.duplicate("x", bytes)},READY=1", "", [])
+        assert byte_size(Daemon.statistics(daemon).notify.status) == bytes
+        GenServer.stop(daemon)
+      end
+    end
+
+    # The time of a timer that is too long for the VM ended the Daemon.
+    test "it may ask for endless time, and for no watchdog" do
+      endless = "18446744073709551615"
+      almost = "18446744073709551614"
+      first = "EXTEND_TIMEOUT_USEC=#{endless} EXTEND_TIMEOUT_USEC=#{almost} READY=1"
+      off = "WATCHDOG_USEC=#{almost} barrier WATCHDOG_USEC=100000 WATCHDOG_USEC="
+
+      for word <- ["0", endless] do
+        last = "EXTEND_TIMEOUT_USEC=#{almost} print"
+        opts = [logger_fun: to(self()), watchdog: 60_000]
+
+        {:ok, daemon} =
+          start("#{first} #{off}#{word} barrier sleep1 STATUS=here barrier", last, opts)
+
+        assert Trees.eventually(fn -> Daemon.statistics(daemon).notify.status == "here" end)
+        GenServer.stop(daemon)
+        assert_received {:line, "orderly"}
+      end
+    end
+
     test "a watchdog that is fed does not" do
       fed = "READY=1 " <> String.duplicate("sleep0.1 WATCHDOG=1 ", 50)
       {:ok, daemon} = start(fed <> "STATUS=fed sleep1000", "", watchdog: 3_000)
@@ -164,7 +227,12 @@ defmodule MuonTrap.Daemon.NotifyTest do
       "\n\n",
       "MAINPID=x",
       "MAINPID=-1",
+      "MAINPID=99999999999999999999",
       "EXTEND_TIMEOUT_USEC=",
+      "EXTEND_TIMEOUT_USEC=0",
+      "EXTEND_TIMEOUT_USEC=18446744073709551616",
+      "WATCHDOG_USEC=-1",
+      "WATCHDOG_USEC=18446744073709551616",
       "READY=2",
       <<0, 255>>
     ]

@@ -41,6 +41,10 @@ defmodule MuonTrap.Daemon.ReadyTest do
 
       assert {:error, :broken} =
                Daemon.start_link("sleep", ["1000"], ready: {:fun, fn -> exit(:broken) end})
+
+      # It was waited for until the time was over.
+      opts = [ready: {:fun, fn -> exit(:normal) end}, start_timeout: :infinity]
+      assert {:error, %Error{step: :ready}} = Daemon.start_link("sleep", ["1000"], opts)
     end
 
     test "waits for READY=1" do

@@ -85,6 +85,34 @@ defmodule MuonTrap.Daemon.ReportTest do
       assert output =~ "The end of its standard error:\na"
     end
 
+    # Arguments were in the Logger metadata of its process, which that report shows.
+    test "shows no secret in the report of its crash either" do
+      vm = """
+      Process.flag(:trap_exit, true)
+      opts = [env: [{"NAME", "in-the-environment"}], input: "in-the-input"]
+
+      for more <- [[], [exit_status_to_reason: fn 3 -> raise "broken" end]] do
+        args = ["-c", "sleep 0.1; : in-the-arguments; exit 3"]
+        {:ok, pid} = MuonTrap.Daemon.start_link("sh", args, opts ++ more)
+        receive do {:EXIT, ^pid, _reason} -> :ok end
+      end
+
+      Logger.flush()
+      """
+
+      args = [
+        "--logger-sasl-reports",
+        "true",
+        "-pa",
+        Application.app_dir(:muontrap, "ebin"),
+        "-e"
+      ]
+
+      {output, 0} = System.cmd("elixir", args ++ [vm], stderr_to_stdout: true)
+      assert output =~ "Initial Call: MuonTrap.Daemon.Server.init/1"
+      refute output =~ "in-the"
+    end
+
     test "has the whole result as its reason where that is asked for" do
       opts = [exit_status_to_reason: :result, log_stderr: :debug]
       script = "echo problem >&2; kill -TERM $$"

@@ -20,6 +20,24 @@ defmodule MuonTrap.Daemon.SupervisionTest do
                Daemon.child_spec(["true", [], [delay_to_sigkill: 60_000]])
     end
 
+    # A process can wait for a message for 2^32 ms: supervisor and Daemon crashed.
+    test "has a grace as long as you like" do
+      for opts <- [
+            [delay_to_sigkill: 0xFFFF_FFFF],
+            [delay_to_sigkill: 185_542_587_187_200_000],
+            [delay_to_sigkill: 185_542_587_187_200_000, ready: :notify],
+            [stop: [:sigterm, 0xFFFF_FFFF, :sigint, 0xFFFF_FFFF]],
+            [stop: {"sh", ["-c", "kill $MAINPID"]}, delay_to_sigkill: 185_542_587_187_200_000]
+          ] do
+        program = if opts[:ready], do: [program("notify_ready"), ["0"]], else: ["sleep", ["1000"]]
+        supervisor = supervise([{Daemon, program ++ [opts]}])
+        daemon = Process.monitor(child(supervisor))
+        assert Daemon.child_spec(["true", [], opts]).shutdown == :infinity
+        :ok = Supervisor.stop(supervisor)
+        assert_receive {:DOWN, ^daemon, :process, _pid, :shutdown}
+      end
+    end
+
     test "says which shape of a child is wanted, and shows no argument" do
       for {child, got} <- [
             {["sleep", ["10"], log_output: :info], ~S(["sleep", [...], log_output: ...])},

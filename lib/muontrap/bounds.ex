@@ -23,8 +23,9 @@ defmodule MuonTrap.Bounds do
   ]
 
   @typedoc """
-  stop: what stops the program: no function, which would be void once the code that made it is purged; deadline, idle_at: in monotonic milliseconds; limit: of bytes of output; excess: what
-  happens beyond it; bytes: those that came; kept: those of whole lines that the caller has.
+  stop: what stops the program, no function, which would be void once the code that made it is purged; deadline,
+  idle_at: in monotonic milliseconds; limit: of bytes of output; excess: what happens beyond it; bytes: those that
+  came; kept: those of whole lines that the caller has.
   """
   @type t :: %__MODULE__{
           stop: {module(), atom(), [term()]} | nil,

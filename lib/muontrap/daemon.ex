@@ -275,7 +275,7 @@ defmodule MuonTrap.Daemon do
   @spec cgroup_config(GenServer.server()) :: map()
   def cgroup_config(server), do: Cgroup.config(plan(server))
 
-  @doc "The path of the program's cgroup, relative to its hierarchy; `nil` without one."
+  @doc "The path of the program's cgroup, relative to its hierarchy; `nil` without one, and before the first start (`:wait_for`)."
   @spec cgroup_path(GenServer.server()) :: String.t() | nil
   def cgroup_path(server), do: Cgroup.path(plan(server))
 

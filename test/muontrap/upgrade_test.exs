@@ -71,14 +71,14 @@ defmodule MuonTrap.UpgradeTest do
   test "Daemons and sessions go on, whatever they do, when each module is loaded and purged" do
     code = """
     {:ok, modules} = :application.get_key(:muontrap, :modules)
-    input = Stream.repeatedly(fn -> Process.sleep(10) && "x\n" end)
     notify = [ready: :notify, wait_for: fn -> :ok end, env: [{"A", "b"}], stop: [{"true", []}, :sigterm]]
 
     daemons =
       for {program, opts} <- [
-            {"cat", [input: input, restart_backoff: true, log_output: :debug, logger_fun: &Function.identity/1]},
+            {"cat", [restart_backoff: true, log_output: :debug, logger_fun: &Function.identity/1]},
             {"true", [wait_for: fn -> receive(do: (:never -> :ok)) end]},
             {"false", [restart_backoff: [first: 60_000]]},
+            {"cat", [wait_for: fn -> :ok end, ready: {:tcp, 1}, start_timeout: :infinity]},
             {"cat", notify}
           ] do
         {:ok, daemon} = MuonTrap.Daemon.start_link(program, [], opts)
@@ -86,15 +86,21 @@ defmodule MuonTrap.UpgradeTest do
       end
 
     {:ok, session} = MuonTrap.open("cat", [])
-    true = MuonTrap.Trees.eventually(fn -> length(MuonTrap.list()) == 4 end)
+    true = MuonTrap.Trees.eventually(fn -> length(MuonTrap.list()) == 5 end)
+
+    # What looks whether a program is ready does so in the code of that moment.
+    purge = fn
+      MuonTrap.Daemon.Ready -> true = MuonTrap.Trees.eventually(fn -> :code.soft_purge(MuonTrap.Daemon.Ready) end)
+      module -> :code.purge(module)
+    end
 
     for module <- modules do
       for _ <- 1..2 do
-        :code.purge(module)
+        purge.(module)
         {:module, _} = :code.load_file(module)
       end
 
-      :code.purge(module)
+      purge.(module)
     end
 
     :ok = MuonTrap.Session.write(session, "on\n")

@@ -18,7 +18,7 @@ defmodule MuonTrap.Daemon.Ready do
   @type t ::
           :ready
           | {:output, Regex.t()}
-          | {:task, (() -> boolean()), Task.t() | nil}
+          | {:task, {:tcp, :inet.port_number()} | {:fun, (() -> term())}, Task.t() | nil}
           | {:notify, port(), String.t()}
 
   @doc """
@@ -65,8 +65,7 @@ defmodule MuonTrap.Daemon.Ready do
   @spec new(MuonTrap.Options.t()) :: {:ok, t()} | {:error, MuonTrap.Error.t()}
   def new(%{ready: nil}), do: {:ok, :ready}
   def new(%{ready: {:output, regex}}), do: {:ok, {:output, regex}}
-  def new(%{ready: {:tcp, port}}), do: {:ok, {:task, fn -> accepts?(port) end, nil}}
-  def new(%{ready: {:fun, fun}}), do: {:ok, {:task, fn -> fun.() == true end, nil}}
+  def new(%{ready: {kind, _what} = sign}) when kind in [:tcp, :fun], do: {:ok, {:task, sign, nil}}
 
   def new(%{ready: :notify, command: command}) do
     # An abstract name needs no file that somebody has to remove, and no permission for another user.
@@ -100,7 +99,7 @@ defmodule MuonTrap.Daemon.Ready do
 
   @doc "The program runs."
   @spec started(t()) :: t()
-  def started({:task, ready?, nil}), do: {:task, ready?, Task.async(fn -> poll(ready?) end)}
+  def started({:task, sign, nil}), do: {:task, sign, Task.async(__MODULE__, :poll, [sign])}
   def started(ready), do: ready
 
   @doc "The program wrote these lines."
@@ -112,7 +111,7 @@ defmodule MuonTrap.Daemon.Ready do
 
   @doc "A task of the Daemon returned."
   @spec returned(t(), reference()) :: t()
-  def returned({:task, _ready?, %Task{ref: ref}}, ref) do
+  def returned({:task, _sign, %Task{ref: ref}}, ref) do
     Process.demonitor(ref, [:flush])
     :ready
   end
@@ -126,7 +125,7 @@ defmodule MuonTrap.Daemon.Ready do
 
   @doc "Nobody waits any more."
   @spec stop(t()) :: :ok
-  def stop({:task, _ready?, %Task{} = task}) do
+  def stop({:task, _sign, %Task{} = task}) do
     _ = Task.shutdown(task, :brutal_kill)
     :ok
   end
@@ -142,7 +141,7 @@ defmodule MuonTrap.Daemon.Ready do
 
   @doc "Whether this is the process that finds out whether the program is ready, by its id or its monitor."
   @spec task?(t(), pid() | reference()) :: boolean()
-  def task?({:task, _ready?, %Task{pid: pid, ref: ref}}, which), do: which in [pid, ref]
+  def task?({:task, _sign, %Task{pid: pid, ref: ref}}, which), do: which in [pid, ref]
   def task?(_ready, _which), do: false
 
   @doc "The socket on which the program tells of itself."
@@ -190,12 +189,19 @@ defmodule MuonTrap.Daemon.Ready do
     end
   end
 
-  defp poll(ready?) do
-    unless ready?.() do
+  @doc "Returns once the sign is there. Goes on in the code of an upgrade."
+  @spec poll({:tcp, :inet.port_number()} | {:fun, (() -> term())}) :: :ok
+  def poll(sign) do
+    if there?(sign) do
+      :ok
+    else
       Process.sleep(@poll_ms)
-      poll(ready?)
+      __MODULE__.poll(sign)
     end
   end
+
+  defp there?({:tcp, port}), do: accepts?(port)
+  defp there?({:fun, fun}), do: fun.() == true
 
   defp accepts?(port), do: Enum.any?(connect(port), &(&1 == :ok))
 

@@ -142,9 +142,9 @@ defmodule MuonTrap.Options.Table do
         how long background processes may go on after the program has ended by itself: `0` kills them at once,
         `:infinity` waits for their end
 
-        Without it they may pass their output on: they are killed when none has come for 50 ms, and after
-        `:delay_to_sigkill` in any case, not counting the time that output waits for its owner. After a stop nothing
-        lingers.
+        Without it they may pass their output on: they are killed when none has come for 50 ms and none of them that
+        reads from a pipe is at work. After `:delay_to_sigkill` they are killed in any case, not counting the time that
+        output waits for its owner. After a stop nothing lingers.
         """},
        {:exit_status_to_reason, [:daemon], :exit_reason, nil,
         """

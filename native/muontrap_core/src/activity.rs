@@ -19,6 +19,8 @@ const TICK: Duration = Duration::from_millis(10);
 pub struct Activity {
     /// Somebody has work to do, whether or not it has a processor, or waits for a disk.
     pub busy: bool,
+    /// One of them reads from a pipe or a socket: it may be a filter with something to pass on.
+    pub filters: bool,
     /// The CPU time of the living, and of their children that ended.
     pub cpu: Duration,
 }
@@ -35,7 +37,9 @@ pub fn look(others: &[i32]) -> Activity {
         }
         open.extend(proc::children(pid).unwrap_or_default());
         if let Some(process) = read(&format!("/proc/{pid}/stat")) {
-            activity.busy |= process.busy || process.threads > 1 && has_busy_thread(pid);
+            let busy = process.busy || process.threads > 1 && has_busy_thread(pid);
+            activity.busy |= busy;
+            activity.filters |= busy && reads_pipe(pid);
             activity.cpu += process.cpu;
         }
     }
@@ -54,6 +58,13 @@ fn has_busy_thread(pid: i32) -> bool {
     threads
         .filter_map(|thread| read(thread.path().join("stat").to_str()?))
         .any(|thread| thread.busy)
+}
+
+/// By the link alone, which a file system that hangs does not hold up.
+fn reads_pipe(pid: i32) -> bool {
+    let Ok(stdin) = fs::read_link(format!("/proc/{pid}/fd/0")) else { return false };
+    let stdin = stdin.as_os_str().as_encoded_bytes();
+    stdin.starts_with(b"pipe:") || stdin.starts_with(b"socket:")
 }
 
 fn read(file: &str) -> Option<Seen> {
@@ -79,7 +90,7 @@ fn parse(line: &[u8]) -> Option<Seen> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::process::Command;
+    use std::process::{Command, Stdio};
 
     #[test]
     fn reads_state_times_and_threads() {
@@ -88,6 +99,18 @@ mod tests {
         assert!(seen.busy);
         assert_eq!((seen.threads, seen.cpu), (12, Duration::from_millis(260)));
         assert!(parse(b"7 (a) S 3").is_none());
+    }
+
+    #[test]
+    fn tells_a_filter_at_work_from_others() {
+        for (stdin, reads_pipe) in [(Stdio::piped(), true), (Stdio::null(), false)] {
+            let mut sh = Command::new("sh");
+            let mut busy = sh.args(["-c", "while :; do :; done"]).stdin(stdin).spawn().expect("sh");
+            let pid = busy.id() as i32;
+            assert_eq!((0..1000).any(|_| look(&[pid]).filters), reads_pipe);
+            busy.kill().expect("kill");
+            busy.wait().expect("wait");
+        }
     }
 
     #[test]

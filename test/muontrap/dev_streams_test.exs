@@ -38,6 +38,30 @@ defmodule MuonTrap.DevStreamsTest do
     end
   end
 
+  @identities_in_pipelines [[], [uid: 4321], [uid: 1234], [gid: 1234]]
+  @pipelines ~S"""
+  for writer <- all, reader <- all do
+    write = {"sh", ["-c", "echo out > /dev/stdout"], [cd: "/"] ++ writer}
+    {command, args, opts} = read = {"sh", ["-c", "cat < /dev/stdin > /dev/stdout"], [cd: "/"] ++ reader}
+    %{output: "out\n", status: {:exited, 0}} = MuonTrap.pipeline([write, read])
+    {first, first_args, first_opts} = write
+    stream = MuonTrap.stream!(first, first_args, first_opts)
+    "out\n" = stream |> MuonTrap.pipe!(command, args, opts) |> Enum.join()
+  end
+  """
+
+  test "a pipe between the programs of two users can be opened by both" do
+    if Cgroups.root?() or Cgroups.announce("root is needed to change the user") do
+      Code.eval_string(@pipelines, all: @identities_in_pipelines)
+      # Nor does root get at what is another user's without this.
+      wrapper = OtherVM.without(["dac_override", "dac_read_search"])
+      code = "all = #{inspect(@identities_in_pipelines)}\n" <> @pipelines
+
+      if OtherVM.possible?(wrapper),
+        do: assert({"", 0} = OtherVM.run(OtherVM.directory(), wrapper, code))
+    end
+  end
+
   test "the standard input of a Daemon can be opened, and /dev/null" do
     if Cgroups.root?() or Cgroups.announce("root is needed to change the user") do
       me = self()

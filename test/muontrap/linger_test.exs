@@ -29,6 +29,8 @@ defmodule MuonTrap.LingerTest do
   print "starting\n";
   kill 'KILL', $$
   """
+  # As an interpreter that starts, or `sort`, which has read all before it writes.
+  @work "awk 'BEGIN {for (i = 0; i < 3000000; i++) n += i}'"
   @filters [
     {"a process substitution for all output", "bash",
      "exec > >(tee -a $LOG) 2>&1; echo starting; exit 3", [], {"starting\n", 3}},
@@ -47,6 +49,15 @@ defmodule MuonTrap.LingerTest do
      "exec > >(while read -r line; do sleep 0.02; echo \"$line\"; done); " <>
        "for i in 1 2 3 4 5 6 7 8; do echo $i; done; exit 3", [delay_to_sigkill: 10_000],
      {"1\n2\n3\n4\n5\n6\n7\n8\n", 3}},
+    {"a filter that works before it says something", "bash",
+     "exec > >(#{@work}; cat); echo starting; exit 3", [delay_to_sigkill: 60_000],
+     {"starting\n", 3}},
+    {"a chain of filters that work", "bash",
+     "exec > >((#{@work}; cat) | (#{@work}; cat)); echo starting; exit 3",
+     [delay_to_sigkill: 60_000], {"starting\n", 3}},
+    {"a filter behind a FIFO that works", "sh",
+     "mkfifo $LOG.fifo; (#{@work}; tee $LOG) <$LOG.fifo & exec >$LOG.fifo; echo starting; exit 3",
+     [delay_to_sigkill: 60_000], {"starting\n", 3}},
     {"a program that kills itself", "perl", @perl, [], {"f: starting\n", 137}}
   ]
 

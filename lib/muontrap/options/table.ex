@@ -37,7 +37,7 @@ defmodule MuonTrap.Options.Table do
        {:clear_env, @all, :boolean, false,
         "when `true`, the program gets an empty environment instead of the VM's; `:env` is added to it"},
        {:arg0, @all, :string, nil,
-        "the name that the program sees as its own (`argv[0]`); without it, the command as given"},
+        "the name that the program sees as its own (`argv[0]`); without it, the path of the program"},
        {:name, [:daemon], :name, nil,
         "the name to register the Daemon under, as for a GenServer"},
        {:parallelism, @all, :boolean, nil, "accepted for `System.cmd/3`, without effect"}
@@ -142,9 +142,9 @@ defmodule MuonTrap.Options.Table do
         how long background processes may go on after the program has ended by itself: `0` kills them at once,
         `:infinity` waits for their end
 
-        Without it they may pass their output on: they are killed when none has come for 50 ms, and after
-        `:delay_to_sigkill` in any case, not counting the time that output waits for its owner. After a stop nothing
-        lingers.
+        Without it they may pass their output on: they are killed when none has come for 50 ms and none of them that
+        reads from a pipe is at work. After `:delay_to_sigkill` they are killed in any case, not counting the time that
+        output waits for its owner. After a stop nothing lingers.
         """},
        {:exit_status_to_reason, [:daemon], :exit_reason, nil,
         """
@@ -183,9 +183,10 @@ defmodule MuonTrap.Options.Table do
         """
         the user to run as: `uid: "nobody"`; without it, the VM's
 
-        The program gets the user's group and groups, no capability of the VM, and an empty session keyring. It may
-        open `/dev/stdin`, `/dev/stdout` and `/dev/stderr` where they are pipes of muontrap. What it inherits from the
-        VM it may use, but open anew only if that is open to this user.
+        The program is the first file in the VM's `PATH` that this user may execute. It gets the user's group and
+        groups, no capability of the VM, and an empty session keyring. It may open `/dev/stdin`, `/dev/stdout` and
+        `/dev/stderr` where they are pipes of muontrap. What it inherits from the VM it may use, but open anew only if
+        that is open to this user.
         """},
        {:gid, @all, :group, nil,
         """

@@ -7,6 +7,8 @@ use std::collections::HashSet;
 use std::fs;
 use std::time::Duration;
 
+use rustix::fs::{AtFlags, CWD, FileType, StatxFlags, statx};
+
 use crate::proc;
 
 /// How many processes are looked at: more would take longer than the answer is good for.
@@ -19,6 +21,8 @@ const TICK: Duration = Duration::from_millis(10);
 pub struct Activity {
     /// Somebody has work to do, whether or not it has a processor, or waits for a disk.
     pub busy: bool,
+    /// One of them reads from a pipe or a socket: it may be a filter with something to pass on.
+    pub filters: bool,
     /// The CPU time of the living, and of their children that ended.
     pub cpu: Duration,
 }
@@ -35,7 +39,9 @@ pub fn look(others: &[i32]) -> Activity {
         }
         open.extend(proc::children(pid).unwrap_or_default());
         if let Some(process) = read(&format!("/proc/{pid}/stat")) {
-            activity.busy |= process.busy || process.threads > 1 && has_busy_thread(pid);
+            let busy = process.busy || process.threads > 1 && has_busy_thread(pid);
+            activity.busy |= busy;
+            activity.filters |= busy && reads_pipe(pid);
             activity.cpu += process.cpu;
         }
     }
@@ -54,6 +60,16 @@ fn has_busy_thread(pid: i32) -> bool {
     threads
         .filter_map(|thread| read(thread.path().join("stat").to_str()?))
         .any(|thread| thread.busy)
+}
+
+/// By what the kernel knows already, which a file system that hangs does not hold up.
+fn reads_pipe(pid: i32) -> bool {
+    let stdin = format!("/proc/{pid}/fd/0");
+    let Ok(stat) = statx(CWD, stdin, AtFlags::STATX_DONT_SYNC, StatxFlags::TYPE) else {
+        return false;
+    };
+    let kind = FileType::from_raw_mode(stat.stx_mode.into());
+    matches!(kind, FileType::Fifo | FileType::Socket)
 }
 
 fn read(file: &str) -> Option<Seen> {
@@ -79,7 +95,7 @@ fn parse(line: &[u8]) -> Option<Seen> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::process::Command;
+    use std::process::{Command, Stdio};
 
     #[test]
     fn reads_state_times_and_threads() {
@@ -88,6 +104,25 @@ mod tests {
         assert!(seen.busy);
         assert_eq!((seen.threads, seen.cpu), (12, Duration::from_millis(260)));
         assert!(parse(b"7 (a) S 3").is_none());
+    }
+
+    #[test]
+    fn tells_a_filter_at_work_from_others() {
+        let fifo = std::env::temp_dir().join(format!("muontrap-fifo-{}", std::process::id()));
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).expect("mkfifo");
+        // Read and write, so that nobody waits for another end.
+        let named = fs::File::options().read(true).write(true).open(&fifo).expect("fifo");
+        fs::remove_file(&fifo).expect("remove");
+        for (stdin, reads_pipe) in
+            [(Stdio::piped(), true), (named.into(), true), (Stdio::null(), false)]
+        {
+            let mut sh = Command::new("sh");
+            let mut busy = sh.args(["-c", "while :; do :; done"]).stdin(stdin).spawn().expect("sh");
+            let pid = busy.id() as i32;
+            assert_eq!((0..1000).any(|_| look(&[pid]).filters), reads_pipe);
+            busy.kill().expect("kill");
+            busy.wait().expect("wait");
+        }
     }
 
     #[test]

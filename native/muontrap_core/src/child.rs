@@ -49,11 +49,20 @@ pub struct Plan {
     /// Whether the child has memory of its own, and is to keep nothing of ours.
     pub(crate) apart: bool,
     pub(crate) no_new_privs: bool,
-    pub(crate) program: CString,
+    /// More than one only for another user, who may not be allowed what the parent has found.
+    pub(crate) candidates: Vec<Candidate>,
+    pub(crate) envp: Vec<*const c_char>,
+}
+
+/// A file that may be the program.
+#[derive(Debug)]
+pub(crate) struct Candidate {
+    pub(crate) file: CString,
+    /// Whether the parent has seen it, or may not look into its directory.
+    pub(crate) seen: bool,
     pub(crate) argv: Vec<*const c_char>,
     /// What [`SHELL`] is given if the program is a script that does not say what runs it.
     pub(crate) script_argv: Vec<*const c_char>,
-    pub(crate) envp: Vec<*const c_char>,
 }
 
 /// How far the child came. Read by the parent once the child is gone from its memory.
@@ -61,7 +70,7 @@ pub struct Plan {
 pub(crate) struct Progress {
     /// The step it was at last, by its number: this may have been written by somebody else.
     pub(crate) step: u8,
-    /// Which of several alike: cgroups, limits.
+    /// Which of several alike: cgroups, limits, files to execute.
     pub(crate) index: usize,
     /// Why that failed, or 0.
     pub(crate) errno: i32,
@@ -140,17 +149,42 @@ pub(crate) fn run(plan: &Plan, progress: &mut Progress) -> Result<(), Errno> {
 
     progress.at(Step::Exec, 0);
     unblock_signals();
-    let (argv, envp) = (plan.argv.as_ptr(), plan.envp.as_ptr());
+    execute(plan, progress)
+}
+
+/// The first candidate that this user may execute, as execvp(3) looks for it. Else what was wrong with the first that
+/// the parent has seen, or with any.
+fn execute(plan: &Plan, progress: &mut Progress) -> Result<(), Errno> {
+    let mut failure = None;
+    for (index, candidate) in plan.candidates.iter().enumerate() {
+        progress.at(Step::Exec, index);
+        let errno = execute_one(candidate, &plan.envp);
+        let may_go_on = matches!(errno, Errno::EACCES | Errno::ENOENT | Errno::ENOTDIR);
+        if !may_go_on {
+            return Err(errno);
+        }
+        if candidate.seen && failure.is_none() {
+            failure = Some((index, errno));
+        }
+    }
+    let (index, errno) = failure.unwrap_or((0, Errno::ENOENT));
+    progress.at(Step::Exec, index);
+    Err(errno)
+}
+
+/// Returns only if that failed, with the reason.
+fn execute_one(candidate: &Candidate, envp: &[*const c_char]) -> Errno {
+    let (argv, envp) = (candidate.argv.as_ptr(), envp.as_ptr());
     // SAFETY: execve(2) reads the path and two arrays of strings that end in null. The plan's maker
     // promises that the pointers are valid.
-    unsafe { libc::execve(plan.program.as_ptr(), argv, envp) };
+    unsafe { libc::execve(candidate.file.as_ptr(), argv, envp) };
     let errno = Errno::last();
     if errno == Errno::ENOEXEC {
         // As execvp(3) does it. What is said of a failure is what was said of the program itself.
         // SAFETY: as above.
-        unsafe { libc::execve(SHELL.as_ptr(), plan.script_argv.as_ptr(), envp) };
+        unsafe { libc::execve(SHELL.as_ptr(), candidate.script_argv.as_ptr(), envp) };
     }
-    Err(errno)
+    errno
 }
 
 impl Plan {

@@ -47,7 +47,19 @@ pub fn hand_over(pipe: BorrowedFd<'_>, identity: &Identity) {
         return;
     }
     if fchown(pipe, uid, gid) == Err(Errno::EPERM) {
-        // If that fails too the program can still use what it has.
-        let _ = fchmod(pipe, Mode::from_bits_truncate(0o666));
+        open_to_all(pipe);
     }
+}
+
+/// Opens a pipe between two programs to both of them: they may be different users', and it can have but one owner.
+pub fn share(pipe: BorrowedFd<'_>, identity: &Identity) {
+    if identity.uid.is_some() || identity.gid.is_some() {
+        open_to_all(pipe);
+    }
+}
+
+/// Nobody else gets at it: it has no name but that of a descriptor of the program.
+fn open_to_all(pipe: BorrowedFd<'_>) {
+    // If that fails the program can still use what it has.
+    let _ = fchmod(pipe, Mode::from_bits_truncate(0o666));
 }

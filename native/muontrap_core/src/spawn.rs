@@ -20,18 +20,21 @@ use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
-use std::{ffi::OsString, fs};
+use std::{ffi::OsString, fs, io};
 
 use nix::errno::Errno;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 
-use crate::child::{self, Plan, Progress};
+use crate::child::{self, Candidate, Plan, Progress};
 use crate::emulator::{self, Executed};
 use crate::failure::{Failure, Reason, Step};
 use crate::spec::{Rlimit, Spec, Stream};
 
 /// What the child needs between clone and `execve`: far more than its few small frames take.
 const STACK_BYTES: usize = 16 * 1024;
+
+/// How many files that may be the program are tried: each has its own list of arguments.
+const CANDIDATES_MAX: usize = 16;
 
 /// A program that is ready to be started.
 #[derive(Debug)]
@@ -40,8 +43,8 @@ pub struct Program<'a> {
     plan: Plan,
     /// Whether a child can have the memory of this process.
     shares_memory: bool,
-    /// Holds `argv[0]` for the plan's pointer.
-    _arg0: CString,
+    /// Holds `argv[0]` for the plan's pointers, unless it is the file.
+    _arg0: Option<CString>,
 }
 
 impl<'a> Program<'a> {
@@ -62,15 +65,16 @@ impl<'a> Program<'a> {
     ) -> Result<Self, Failure> {
         let garbage = || Failure::because(Step::Protocol, "", Reason::Garbage);
         let c_string = |bytes: Vec<u8>| CString::new(bytes).map_err(|_| garbage());
-        let program = c_string(find(spec, directory.is_none())?.into_os_string().into_vec())?;
-        let arg0 = match &spec.arg0 {
-            Some(name) => c_string(name.to_vec())?,
-            None => program.clone(),
+        let arg0 = spec.arg0.as_ref().map(|name| c_string(name.to_vec())).transpose()?;
+        let candidate = |found: Found| {
+            let file = c_string(found.file.into_os_string().into_vec())?;
+            let mut argv = vec![arg0.as_ref().unwrap_or(&file).as_ptr()];
+            argv.extend(spec.args.pointers().ok_or_else(garbage)?);
+            let mut script_argv = vec![child::SHELL.as_ptr(), file.as_ptr()];
+            script_argv.extend_from_slice(&argv[1..]);
+            Ok(Candidate { file, seen: found.seen, argv, script_argv })
         };
-        let mut argv = vec![arg0.as_ptr()];
-        argv.extend(spec.args.pointers().ok_or_else(garbage)?);
-        let mut script_argv = vec![child::SHELL.as_ptr(), program.as_ptr()];
-        script_argv.extend_from_slice(&argv[1..]);
+        let found = find(spec, directory.is_none())?;
         let identity = &spec.identity;
         let mut plan = Plan {
             parent: nix::unistd::getpid().as_raw(),
@@ -95,9 +99,7 @@ impl<'a> Program<'a> {
             real_uid: nix::unistd::getuid().as_raw(),
             apart: false,
             no_new_privs: spec.limits.no_new_privs,
-            program,
-            argv,
-            script_argv,
+            candidates: found.into_iter().map(candidate).collect::<Result<_, Failure>>()?,
             envp: spec.env.pointers().ok_or_else(garbage)?,
         };
         plan.apart = must_stand_apart(&plan);
@@ -171,6 +173,11 @@ impl<'a> Program<'a> {
     fn explain(&self, progress: Progress, reason: Reason) -> Failure {
         let Progress { step, index, .. } = progress;
         let step = Step::ALL.get(usize::from(step)).copied().unwrap_or(Step::Fork);
+        let candidate = self.plan.candidates.get(index);
+        let seen = candidate.is_none_or(|candidate| candidate.seen);
+        if step == Step::Exec && !seen && progress.errno == Errno::ENOENT as i32 {
+            return not_found(self.spec);
+        }
         let subject = match step {
             Step::CgroupJoin => self.plan.cgroups.get(index).map(|file| file.to_bytes().to_vec()),
             Step::Chdir if index == 0 => Some(b".".to_vec()),
@@ -183,7 +190,7 @@ impl<'a> Program<'a> {
             }
             Step::Setuid => Some(self.spec.identity.user.clone().into_bytes()),
             Step::Setgid => Some(self.spec.identity.group.clone().into_bytes()),
-            Step::Exec => Some(self.plan.program.to_bytes().to_vec()),
+            Step::Exec => candidate.map(|candidate| candidate.file.to_bytes().to_vec()),
             _ => None,
         };
         Failure::because(step, subject.unwrap_or_default(), reason)
@@ -261,25 +268,49 @@ fn has_ended(pid: i32) -> bool {
     result == 0 && unsafe { info.si_pid() } == pid
 }
 
+/// A file to execute, and whether it was seen.
+struct Found {
+    file: PathBuf,
+    seen: bool,
+}
+
 /// The file to execute, as `System.find_executable/1` finds it: the first regular file with an
 /// executable bit. Relative directories count only where they are the VM's.
-fn find(spec: &Spec, at_home: bool) -> Result<PathBuf, Failure> {
+///
+/// For another user all of them, and what may be in directories that this process may not search: it takes the first
+/// that it may execute.
+fn find(spec: &Spec, at_home: bool) -> Result<Vec<Found>, Failure> {
     let path = |bytes: &[u8]| PathBuf::from(OsString::from_vec(bytes.to_vec()));
     let program = path(&spec.program);
     if program.is_absolute() {
-        return Ok(program);
+        return Ok(vec![Found { file: program, seen: true }]);
     }
-    spec.search_path
+    let other_user = spec.identity.uid.is_some() || spec.identity.gid.is_some();
+    let found: Vec<Found> = spec
+        .search_path
         .split(|&byte| byte == b':')
         .map(|directory| path(directory).join(&program))
         .filter(|file| at_home || file.is_absolute())
-        .find(|file| is_executable(file))
-        .and_then(|file| std::path::absolute(file).ok())
-        .ok_or_else(|| Failure::new(Step::Lookup, &spec.program[..], Errno::ENOENT))
+        .filter_map(|file| {
+            let seen = match is_executable(&file) {
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => false,
+                executable => executable.ok().filter(|&executable| executable)?,
+            };
+            let file = std::path::absolute(file).ok()?;
+            (seen || other_user).then_some(Found { file, seen })
+        })
+        .take(if other_user { CANDIDATES_MAX } else { 1 })
+        .collect();
+    if found.is_empty() { Err(not_found(spec)) } else { Ok(found) }
 }
 
-fn is_executable(file: &Path) -> bool {
-    fs::metadata(file).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+fn is_executable(file: &Path) -> io::Result<bool> {
+    let found = fs::metadata(file)?;
+    Ok(found.is_file() && found.permissions().mode() & 0o111 != 0)
+}
+
+fn not_found(spec: &Spec) -> Failure {
+    Failure::new(Step::Lookup, &spec.program[..], Errno::ENOENT)
 }
 
 fn streams(

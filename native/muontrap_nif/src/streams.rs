@@ -131,7 +131,10 @@ impl Ready {
             Redirect::Stdout => (Self { near: None, far: None }, Stream::SameAsStdout),
         };
         if let Some(Far::Pipe(far)) = &ready.far {
-            pipe::hand_over(far.as_fd(), identity);
+            match redirect {
+                Redirect::Joint { .. } | Redirect::Of(_) => pipe::share(far.as_fd(), identity),
+                _ => pipe::hand_over(far.as_fd(), identity),
+            }
         }
         Ok((ready, stream))
     }

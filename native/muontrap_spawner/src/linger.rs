@@ -19,7 +19,8 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 const QUIET_LOOKS: u32 = 5;
 /// How often a cgroup is looked at: nothing tells of its end.
 const IDLE_INTERVAL: Duration = Duration::from_millis(50);
-/// How much of the processors somebody may use who has work to do at each look and says nothing.
+/// How much of the processors somebody may use who has work to do at each look and says nothing. A filter may use
+/// more: `sort` says nothing before it has read all, and an interpreter before it has started.
 const SILENT_CPU: Duration = Duration::from_millis(50);
 /// How long a question may go without an answer before it is asked again.
 const ANSWER_PATIENCE: Duration = Duration::from_millis(100);
@@ -144,7 +145,7 @@ impl Drain {
         self.last = now;
         let came = self.taken.is_none_or(|before| before.bytes != taken.bytes);
         self.taken = Some(taken);
-        if came || taken.unread {
+        if came || taken.unread || activity.filters {
             self.quiet_looks = 0;
             self.cpu = activity.cpu;
         } else if !activity.busy || activity.cpu.saturating_sub(self.cpu) >= SILENT_CPU {
@@ -168,8 +169,8 @@ mod tests {
     use muontrap_core::clock::Clock;
 
     const MS: Duration = Duration::from_millis(1);
-    const ASLEEP: Activity = Activity { busy: false, cpu: Duration::ZERO };
-    const STARVED: Activity = Activity { busy: true, cpu: Duration::ZERO };
+    const ASLEEP: Activity = Activity { busy: false, filters: false, cpu: Duration::ZERO };
+    const STARVED: Activity = Activity { busy: true, filters: false, cpu: Duration::ZERO };
 
     fn taken(bytes: u64, unread: bool) -> Taken {
         Taken { bytes, unread }
@@ -214,9 +215,23 @@ mod tests {
     fn takes_work_without_a_word_for_silence_once_it_is_enough() {
         let killed = looks(MS * 500, |look| {
             let cpu = LOOK_INTERVAL * u32::try_from(look).expect("few");
-            (Some(taken(0, false)), Activity { busy: true, cpu })
+            (Some(taken(0, false)), Activity { busy: true, filters: false, cpu })
         });
         assert_eq!(killed, Some(9));
+    }
+
+    #[test]
+    fn leaves_a_filter_at_work_the_whole_grace() {
+        let working = |look: u64| {
+            let cpu = LOOK_INTERVAL * u32::try_from(look).expect("few");
+            Activity { busy: true, filters: true, cpu }
+        };
+        let never_done = looks(MS * 500, |look| (Some(taken(0, false)), working(look)));
+        assert_eq!(never_done, Some(50));
+        let done = looks(MS * 500, |look| {
+            (Some(taken(0, false)), if look < 20 { working(look) } else { ASLEEP })
+        });
+        assert_eq!(done, Some(24));
     }
 
     #[test]

@@ -130,8 +130,8 @@ impl<'a> Supervision<'a> {
         let used = Duration::from_micros(self.usage.user_us + self.usage.system_us);
         let created = self.created;
         let next = rest.step(now, || {
-            let Activity { busy, cpu } = activity::look(&created.members());
-            Activity { busy, cpu: cpu + used }
+            let seen = activity::look(&created.members());
+            Activity { cpu: seen.cpu + used, ..seen }
         });
         let until = until.unwrap_or(Duration::MAX);
         match next {

@@ -91,4 +91,30 @@ defmodule MuonTrap.Rebar3Test do
       assert_ends_with_its_vm(["/bin/sh", "-c", shell, app], env)
     end
   end
+
+  # Of the compiler alone: nothing else has to be compiled.
+  @project """
+  Code.require_file("mix/native_compiler.exs", __DIR__)
+
+  defmodule Bare.MixProject do
+    use Mix.Project
+    def project, do: [app: :bare, version: "1.2.3", compilers: [:muontrap_native]]
+  end
+  """
+
+  test "a dependency that rebar_mix builds keeps its native part", %{app: app} do
+    dependency = Path.join(app, "_build/default/lib/bare")
+    File.mkdir_p!(dependency)
+    File.cp_r!(Path.join(source(), "mix"), Path.join(dependency, "mix"))
+    File.write!(Path.join(dependency, "mix.exs"), @project)
+    env = [{"MUONTRAP_NATIVE_PREBUILT", Application.app_dir(:muontrap, "priv")}]
+
+    for _first_and_again <- 1..2 do
+      assert {_output, 0} = mix(["compile"], dependency, env: env)
+      # As rebar_mix does.
+      File.rm_rf!(Path.join(dependency, "_build"))
+      names = ["muontrap", "muontrap_nif.so", "muontrap_spawner"]
+      assert Enum.sort(File.ls!(Path.join(dependency, "priv"))) == names
+    end
+  end
 end

@@ -17,7 +17,7 @@ defmodule Mix.Tasks.Compile.MuontrapNative do
 
   Everything is written below the build path (`_build/ENV/lib/muontrap`), so the source tree may be read-only.
   `priv` there is a real folder: `mix release` takes it along as it does any other. `mix deps.clean` takes all of
-  it away.
+  it away. A source tree in rebar3's `_build/PROFILE/lib` gets a `priv` as well, since rebar3 keeps no other.
 
   As long as sources, installed files, configuration and environment stay as they are nothing is run.
 
@@ -76,9 +76,9 @@ defmodule Mix.Tasks.Compile.MuontrapNative do
 
   @impl Mix.Task.Compiler
   def clean do
-    _ = build()
+    build = build()
     owned = MuonTrap.Build.Artifacts.owned()
-    Enum.each(owned, &File.rm_rf!(Path.join(options().priv, &1)))
+    for priv <- build.privs(options()), name <- owned, do: File.rm_rf!(Path.join(priv, name))
     File.rm(manifest())
     unless System.get_env("CARGO_TARGET_DIR"), do: File.rm_rf!(options().cargo_target)
   end
@@ -93,6 +93,7 @@ defmodule Mix.Tasks.Compile.MuontrapNative do
 
     %{
       priv: Path.join(app, "priv"),
+      rebar3_priv: rebar3_priv(),
       native: @native,
       cargo_target: Path.expand(System.get_env("CARGO_TARGET_DIR") || Path.join(app, "native")),
       tests?: Mix.env() == :test,
@@ -100,6 +101,13 @@ defmodule Mix.Tasks.Compile.MuontrapNative do
       checksums: Path.expand("../checksum.exs", __DIR__),
       url: Application.get_env(:muontrap, :precompiled_url)
     }
+  end
+
+  # rebar_mix takes `ebin` out of the build path, and then removes that with the `priv` in it. What is in the source
+  # tree stays, which is one of rebar3's own then.
+  defp rebar3_priv do
+    source = Path.expand("..", __DIR__)
+    if source =~ ~r"/_build/[^/]+/lib/[^/]+$", do: Path.join(source, "priv")
   end
 
   defp manifest, do: Path.join(Mix.Project.manifest_path(), "compile.muontrap_native")

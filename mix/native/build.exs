@@ -20,9 +20,13 @@ defmodule MuonTrap.Build do
     target = Target.resolve(env)
     files = binaries(target, env, options)
     check!(files, target)
-    changed = Enum.map(files, &install(&1, options.priv))
-    {Enum.any?(changed), Enum.flat_map(files, &watched(&1, options.priv))}
+    places = for priv <- privs(options), file <- files, do: {file, priv}
+    changed = for {file, priv} <- places, do: install(file, priv)
+    {Enum.any?(changed), Enum.flat_map(places, fn {file, priv} -> watched(file, priv) end)}
   end
+
+  @doc "The folders that get the files."
+  def privs(options), do: [options.priv | List.wrap(options[:rebar3_priv])]
 
   defp binaries(target, env, options) do
     prebuilt = env["MUONTRAP_NATIVE_PREBUILT"]

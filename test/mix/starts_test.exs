@@ -342,43 +342,4 @@ defmodule MuonTrap.StartsTest do
   end
 
   defp run([command | args]), do: System.cmd(command, args, cd: "/", stderr_to_stdout: true)
-
-  defp assert_ends_with_its_vm(command, env) do
-    token = Trees.token()
-    [command | args] = ["/bin/sh", "-c", "echo $$; exec \"$@\"", "-"] ++ command
-    env = for {name, value} <- [{"MUONTRAP_TOKEN", token} | env], do: {~c"#{name}", ~c"#{value}"}
-
-    port =
-      Port.open({:spawn_executable, command}, [
-        :binary,
-        :exit_status,
-        line: 100,
-        args: args,
-        env: env
-      ])
-
-    assert_receive {^port, {:data, {:eol, _pid}}}
-
-    # Shell, VM and what comes with it, spawner, shim, and the four of the tree; the names tell which is which.
-    assert Trees.eventually(fn ->
-             Enum.count(Trees.carrying(token), &(name(&1) == "sleep")) == 3
-           end)
-
-    {:os_pid, pid} = Port.info(port, :os_pid)
-    # The script that starts a release is one with its VM by then: both have exec'd.
-    vm = Enum.find(Trees.carrying(token), pid, &(name(&1) =~ "beam"))
-    {"", 0} = System.cmd("kill", ["-KILL", "#{vm}"])
-    assert Trees.eventually(fn -> Trees.carrying(token) == [] end)
-    Port.close(port)
-  rescue
-    # It has closed already, as the program has ended.
-    ArgumentError -> :ok
-  end
-
-  defp name(pid) do
-    case File.read("/proc/#{pid}/comm") do
-      {:ok, name} -> String.trim(name)
-      {:error, _gone} -> ""
-    end
-  end
 end

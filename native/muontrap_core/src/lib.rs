@@ -27,6 +27,7 @@ pub mod processes;
 pub mod protocol;
 pub mod pty;
 mod rights;
+mod search;
 pub mod served;
 pub mod spawn;
 pub mod spec;

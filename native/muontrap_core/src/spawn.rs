@@ -13,14 +13,12 @@
 //! program's: whoever takes it over then has the program, and nothing of ours.
 
 use std::ffi::CString;
+use std::fs;
 use std::mem::MaybeUninit;
 use std::num::NonZeroUsize;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
-use std::{ffi::OsString, fs, io};
 
 use nix::errno::Errno;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap};
@@ -28,13 +26,11 @@ use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 use crate::child::{self, Candidate, Plan, Progress};
 use crate::emulator::{self, Executed};
 use crate::failure::{Failure, Reason, Step};
+use crate::search;
 use crate::spec::{Rlimit, Spec, Stream};
 
 /// What the child needs between clone and `execve`: far more than its few small frames take.
 const STACK_BYTES: usize = 16 * 1024;
-
-/// How many files that may be the program are tried: each has its own list of arguments.
-const CANDIDATES_MAX: usize = 16;
 
 /// A program that is ready to be started.
 #[derive(Debug)]
@@ -66,7 +62,7 @@ impl<'a> Program<'a> {
         let garbage = || Failure::because(Step::Protocol, "", Reason::Garbage);
         let c_string = |bytes: Vec<u8>| CString::new(bytes).map_err(|_| garbage());
         let arg0 = spec.arg0.as_ref().map(|name| c_string(name.to_vec())).transpose()?;
-        let candidate = |found: Found| {
+        let candidate = |found: search::Found| {
             let file = c_string(found.file.into_os_string().into_vec())?;
             let mut argv = vec![arg0.as_ref().unwrap_or(&file).as_ptr()];
             argv.extend(spec.args.pointers().ok_or_else(garbage)?);
@@ -74,7 +70,7 @@ impl<'a> Program<'a> {
             script_argv.extend_from_slice(&argv[1..]);
             Ok(Candidate { file, seen: found.seen, argv, script_argv })
         };
-        let found = find(spec, directory.is_none())?;
+        let found = search::find(spec, directory.is_none())?;
         let identity = &spec.identity;
         let mut plan = Plan {
             parent: nix::unistd::getpid().as_raw(),
@@ -176,7 +172,7 @@ impl<'a> Program<'a> {
         let candidate = self.plan.candidates.get(index);
         let seen = candidate.is_none_or(|candidate| candidate.seen);
         if step == Step::Exec && !seen && progress.errno == Errno::ENOENT as i32 {
-            return not_found(self.spec);
+            return search::not_found(self.spec);
         }
         let subject = match step {
             Step::CgroupJoin => self.plan.cgroups.get(index).map(|file| file.to_bytes().to_vec()),
@@ -266,51 +262,6 @@ fn has_ended(pid: i32) -> bool {
     let info = unsafe { info.assume_init() };
     // SAFETY: waitid(2) sets si_pid, to 0 if the child has not ended.
     result == 0 && unsafe { info.si_pid() } == pid
-}
-
-/// A file to execute, and whether it was seen.
-struct Found {
-    file: PathBuf,
-    seen: bool,
-}
-
-/// The file to execute, as `System.find_executable/1` finds it: the first regular file with an
-/// executable bit. Relative directories count only where they are the VM's.
-///
-/// For another user all of them, and what may be in directories that this process may not search: it takes the first
-/// that it may execute.
-fn find(spec: &Spec, at_home: bool) -> Result<Vec<Found>, Failure> {
-    let path = |bytes: &[u8]| PathBuf::from(OsString::from_vec(bytes.to_vec()));
-    let program = path(&spec.program);
-    if program.is_absolute() {
-        return Ok(vec![Found { file: program, seen: true }]);
-    }
-    let other_user = spec.identity.uid.is_some() || spec.identity.gid.is_some();
-    let found: Vec<Found> = spec
-        .search_path
-        .split(|&byte| byte == b':')
-        .map(|directory| path(directory).join(&program))
-        .filter(|file| at_home || file.is_absolute())
-        .filter_map(|file| {
-            let seen = match is_executable(&file) {
-                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => false,
-                executable => executable.ok().filter(|&executable| executable)?,
-            };
-            let file = std::path::absolute(file).ok()?;
-            (seen || other_user).then_some(Found { file, seen })
-        })
-        .take(if other_user { CANDIDATES_MAX } else { 1 })
-        .collect();
-    if found.is_empty() { Err(not_found(spec)) } else { Ok(found) }
-}
-
-fn is_executable(file: &Path) -> io::Result<bool> {
-    let found = fs::metadata(file)?;
-    Ok(found.is_file() && found.permissions().mode() & 0o111 != 0)
-}
-
-fn not_found(spec: &Spec) -> Failure {
-    Failure::new(Step::Lookup, &spec.program[..], Errno::ENOENT)
 }
 
 fn streams(

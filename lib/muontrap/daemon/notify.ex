@@ -67,8 +67,11 @@ defmodule MuonTrap.Daemon.Notify do
   # As systemd has it: no time, or endless time, is no extension, and no watchdog.
   defp line("EXTEND_TIMEOUT_USEC=" <> text, {known, orders} = acc) do
     case number(text) do
-      us when us in 1..(@endless_us - 1) -> {known, [{:extend_ms, milliseconds(us)} | orders]}
-      _none_or_nonsense -> acc
+      us when is_integer(us) and us > 0 and us < @endless_us ->
+        {known, [{:extend_ms, milliseconds(us)} | orders]}
+
+      _none_or_nonsense ->
+        acc
     end
   end
 

@@ -125,9 +125,10 @@ defmodule MuonTrap.Daemon.RestartTest do
     end
 
     test "has not failed before once it was healthy" do
+      # Long enough that the start is heard of before the end, on a busy machine too.
       count = fn opts ->
         capture_log(fn ->
-          pid = start(["-c", "sleep 0.05; exit 1"], opts)
+          pid = start(["-c", "sleep 0.5; exit 1"], opts)
           await(fn -> restarts(pid) >= 4 end)
           GenServer.stop(pid)
         end)

@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: 2026 The muontrap authors
 // SPDX-License-Identifier: Apache-2.0
 
-//! What options take, from its text.
+//! The values of options, from their text.
 
 use std::str::FromStr;
 

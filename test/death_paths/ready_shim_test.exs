@@ -160,7 +160,6 @@ defmodule MuonTrap.DeathPaths.ReadyShimTest do
   # The request is on its way: the shim has not read it.
   test "does not start a program whose owner's VM is gone" do
     directory = OtherVM.directory()
-    [marker, told] = for name <- ["marker", "told"], do: Path.join(directory, name)
 
     # It ends as soon as the command is sent.
     code = """
@@ -183,30 +182,31 @@ defmodule MuonTrap.DeathPaths.ReadyShimTest do
     :erlang.halt(0, flush: false)
     """
 
-    command = OtherVM.elixir(directory) ++ ["-e", code, marker, told]
-    helpers = helpers_of_gone(command, marker, told, 100)
+    command = OtherVM.elixir(directory) ++ ["-e", code]
+    {helpers, marker} = helpers_of_gone(command, directory, 100)
     Trees.kill(helpers, "CONT")
     assert Trees.eventually(fn -> Enum.all?(helpers, &gone?/1) end)
     refute File.exists?(marker)
   end
 
-  # The helpers of a VM that has sent a command to a stopped shim and ended before it looked after that. One that
-  # took longer, as on a busy machine, has had the command started elsewhere: then it has to be another.
+  # The helpers of a VM that has sent a command to a stopped shim and ended before it looked after that, and what
+  # the command would make. A VM that took longer, as on a busy machine, has had the command started elsewhere, where
+  # it may still be at work: then it has to be another VM, and another file.
   # No command of ours, or its helpers would end with it.
-  defp helpers_of_gone([elixir | args] = command, marker, told, tries) do
-    {"", 0} = System.cmd(elixir, args)
+  defp helpers_of_gone([elixir | args] = command, directory, tries) do
+    [marker, told] = for name <- ["marker", "told"], do: Path.join(directory, "#{name}-#{tries}")
+    {"", 0} = System.cmd(elixir, args ++ [marker, told])
     ended_ms = System.os_time(:millisecond)
     [sent_ms | helpers] = told |> File.read!() |> String.split() |> Enum.map(&String.to_integer/1)
     on_exit(fn -> Trees.kill(helpers, "KILL") end)
 
     if ended_ms - sent_ms < @looks_after_ms do
-      helpers
+      {helpers, marker}
     else
       assert tries > 0, "no VM ended in time"
       Trees.kill(helpers, "CONT")
       assert Trees.eventually(fn -> Enum.all?(helpers, &gone?/1) end)
-      File.rm(marker)
-      helpers_of_gone(command, marker, told, tries - 1)
+      helpers_of_gone(command, directory, tries - 1)
     end
   end
 

@@ -126,21 +126,38 @@ defmodule MuonTrap.Trees do
   The environment of a process; `""` if it is gone, or not ours, or a zombie.
 
   In the midst of execve(2) a process has its new memory and nothing in it yet. So what shows no environment although it
-  executes a file is asked again, for some milliseconds: it may have none.
+  executes a file is asked again, for some milliseconds: it may have none. A helper has none, and is not asked again.
   """
   @spec environment(pos_integer(), non_neg_integer()) :: String.t()
   def environment(pid, attempts \\ 20) do
     case File.read("/proc/#{pid}/environ") do
       {:ok, ""} when attempts > 0 ->
-        if match?({:ok, _file}, File.read_link("/proc/#{pid}/exe")),
-          do: receive(after: (1 -> environment(pid, attempts - 1))),
-          else: ""
+        case File.read_link("/proc/#{pid}/exe") do
+          {:ok, file} ->
+            if helper?(pid, file),
+              do: "",
+              else: receive(after: (1 -> environment(pid, attempts - 1)))
+
+          {:error, _gone_or_of_the_kernel} ->
+            ""
+        end
 
       {:ok, environment} ->
         environment
 
       {:error, _gone_or_not_ours} ->
         ""
+    end
+  end
+
+  # A child of a shim that executes the same file is a program that is about to be executed.
+  defp helper?(pid, file),
+    do: String.ends_with?(file, "/priv/muontrap_spawner") and not child_of_shim?(pid)
+
+  defp child_of_shim?(pid) do
+    case File.read("/proc/#{pid}/status") do
+      {:ok, status} -> File.read("/proc/#{parent_in(status)}/comm") == {:ok, "muontrap-shim\n"}
+      {:error, _gone} -> false
     end
   end
 
@@ -169,8 +186,10 @@ defmodule MuonTrap.Trees do
 
   @doc "The parent of a process."
   @spec parent(pos_integer()) :: pos_integer()
-  def parent(pid) do
-    [_all, parent] = Regex.run(~r/^PPid:\t(\d+)$/m, File.read!("/proc/#{pid}/status"))
+  def parent(pid), do: "/proc/#{pid}/status" |> File.read!() |> parent_in()
+
+  defp parent_in(status) do
+    [_all, parent] = Regex.run(~r/^PPid:\t(\d+)$/m, status)
     String.to_integer(parent)
   end
 

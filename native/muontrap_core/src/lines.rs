@@ -104,20 +104,18 @@ impl Lines {
     /// that is needed.
     fn middle(&mut self, chunk: &[u8], range: Range<usize>, lines: &mut Vec<Line>) {
         let text = &chunk[range.clone()];
-        let simple = match self.mode {
-            Mode::Raw { .. } => true,
-            Mode::Bytes { max } => memchr(b'\r', text).is_none() && are_short(text, max),
+        let (plain, max) = match self.mode {
+            Mode::Raw { .. } => (true, usize::MAX),
+            Mode::Bytes { max } => (memchr(b'\r', text).is_none(), max),
             Mode::Text { max } => {
-                memchr(b'\r', text).is_none()
-                    && std::str::from_utf8(text).is_ok()
-                    && are_short(text, max)
+                (memchr(b'\r', text).is_none() && std::str::from_utf8(text).is_ok(), max)
             }
         };
         let mut start = range.start;
         for newline in memchr_iter(b'\n', text) {
             let line = start..range.start + newline;
             start = line.end + 1;
-            if simple {
+            if plain && line.len() <= max {
                 lines.push(Line::Of(line));
             } else {
                 self.end(chunk, line, lines);
@@ -241,11 +239,6 @@ impl Lines {
         };
         if take(&mut self.continued) { [CONTINUED_MARK, &text].concat() } else { text }
     }
-}
-
-/// Whether none of the lines is longer.
-fn are_short(text: &[u8], max: usize) -> bool {
-    text.len() <= max || text.split(|&byte| byte == b'\n').all(|line| line.len() <= max)
 }
 
 /// How many of the last bytes begin a character that needs more. To cut before them is right even if it never

@@ -17,6 +17,8 @@ use crate::wait;
 
 /// How many processes below are held at once; each needs a descriptor until it is signalled.
 const HELD_MAX: usize = 256;
+/// How many children are so many that a look below each of them takes longer than to wait for what is there.
+const MANY: usize = 16;
 /// How often a list that changes is read again.
 const READINGS: usize = 5;
 
@@ -66,6 +68,20 @@ pub fn signal(number: i32, spare: impl Fn(i32) -> bool) -> Sweep {
         sweep.signal(&member, number);
     }
     sweep
+}
+
+/// Kills the children of this process if they are many, without a look at them and below: what is there becomes
+/// ours, and a later sweep's, once they are gone. Whether they are.
+pub fn kill_if_many() -> bool {
+    let children = children(|_| false);
+    let many = children.len() >= MANY;
+    if many {
+        for pid in children {
+            // What refuses is found again by a sweep.
+            let _ = kill(pid, libc::SIGKILL);
+        }
+    }
+    many
 }
 
 /// The children of this process, zombies too, but for those that `spare` names.

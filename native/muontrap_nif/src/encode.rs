@@ -50,13 +50,16 @@ fn owned(env: Env<'_>, chunk: OwnedBinary) -> Term<'_> {
 /// Lines that share the chunk, but for those that began before it.
 fn lines<'a>(env: Env<'a>, chunk: OwnedBinary, lines: &[Line]) -> Term<'a> {
     let chunk = chunk.release(env);
+    // They are as many as there are bytes in the worst case.
+    let empty = binary(env, &[]);
     let mut list = Term::list_new_empty(env);
     for line in lines.iter().rev() {
         let term = match line {
+            Line::Of(range) if range.is_empty() => empty,
             Line::Own(bytes) => binary(env, bytes),
             Line::Of(range) => match chunk.make_subbinary(range.start, range.len()) {
                 Ok(line) => line.to_term(env),
-                Err(_) => binary(env, &[]),
+                Err(_) => empty,
             },
         };
         list = list.list_prepend(term);

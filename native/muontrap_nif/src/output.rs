@@ -16,7 +16,7 @@ use rustler::OwnedBinary;
 pub(crate) const READ_MAX_BYTES: usize = 64 * 1024;
 
 /// How much is read at once where lines are made of it: each becomes a term.
-const READ_LINES_MAX_BYTES: usize = 16 * 1024;
+const READ_LINES_MAX_BYTES: usize = 32 * 1024;
 /// From how much on output is read into the binary that the owner gets. What is less is read elsewhere first and
 /// copied, so that the binary is as large as it has to be.
 const READ_INTO_BINARY_BYTES: usize = 4 * 1024;

@@ -27,7 +27,8 @@ use crate::process::World;
 const KILL_MARGIN: Duration = Duration::from_secs(5);
 /// The same for what this process may not signal: it may be about to end by itself.
 const HOPELESS_MARGIN: Duration = Duration::from_millis(500);
-/// The longest pause between two sweeps over a tree that is being killed.
+/// The shortest and the longest pause between two sweeps over a tree that is being killed.
+const SWEEP_MIN: Duration = Duration::from_millis(1);
 const SWEEP_MAX: Duration = Duration::from_millis(50);
 
 /// What the VM has said of the command.
@@ -53,6 +54,8 @@ pub(crate) struct Supervision<'a> {
     pub(crate) status: Option<Status>,
     /// What the processes used that were waited for.
     pub(crate) usage: Usage,
+    /// How many those are.
+    reaped: u64,
     /// What is left, once the program has ended by itself.
     rest: Option<Rest>,
     /// When the grace is over, once the program was asked to stop.
@@ -79,6 +82,7 @@ impl<'a> Supervision<'a> {
             created,
             status: None,
             usage: Usage::default(),
+            reaped: 0,
             rest: None,
             kill_at: None,
             hang_up_at: None,
@@ -144,9 +148,12 @@ impl<'a> Supervision<'a> {
     /// Kills until the tree is empty, or cannot be emptied: then returns what is left.
     fn kill(&mut self) -> Vec<i32> {
         let since = self.clock.now();
-        let mut pause = Duration::from_millis(1);
+        let mut pause = SWEEP_MIN;
+        self.created.kill();
+        if tree::kill_if_many() && self.are_gone() {
+            return Vec::new();
+        }
         loop {
-            self.created.kill();
             let sweep = tree::signal(libc::SIGKILL, |_| false);
             let margin = if sweep.is_hopeless() { HOPELESS_MARGIN } else { KILL_MARGIN };
             if self.clock.now().since(since) > margin {
@@ -161,7 +168,23 @@ impl<'a> Supervision<'a> {
                 }
             }
             pause = (pause * 2).min(SWEEP_MAX);
+            self.created.kill();
         }
+    }
+
+    /// Waits for the end of children that were killed, while one after the other ends and not for long: some may
+    /// have been started since. Whether nothing is left.
+    fn are_gone(&mut self) -> bool {
+        let until = self.clock.now().after(SWEEP_MAX);
+        let mut before = None;
+        while before != Some(self.reaped) && self.clock.now() < until {
+            before = Some(self.reaped);
+            self.wait(Some(SWEEP_MIN));
+            if self.is_empty() {
+                return true;
+            }
+        }
+        false
     }
 
     /// What cannot be ended: what the sweep could not, and every child that the kernel does not let us reap,
@@ -212,6 +235,7 @@ impl<'a> Supervision<'a> {
             match reap() {
                 Reaped::Child(pid, status, usage) => {
                     self.usage.add(usage);
+                    self.reaped += 1;
                     if pid == self.pid {
                         self.status = Some(status);
                     }

@@ -158,7 +158,7 @@ defmodule MuonTrap.DeathPaths.EveryStepTest do
     world
     |> String.split("\n")
     |> Enum.reject(
-      &(&1 =~ ~r/^(pid|ppid|pgid|sid|env\.MUONTRAP|fd\.|Pid|PPid|Tgid|Ngid|NS|Vm|Rss|.*ctxt)/)
+      &(&1 =~ ~r/^(pid|ppid|pgid|sid|env\.MUONTRAP|fd\.|Pid|PPid|Tgid|Ngid|NS|Vm|Rss|SigQ|.*ctxt)/)
     )
   end
 

@@ -198,7 +198,7 @@ defmodule MuonTrap.DeathPaths.ReadyShimTest do
     {"", 0} = System.cmd(elixir, args ++ [marker, told])
     ended_ms = System.os_time(:millisecond)
     [sent_ms | helpers] = told |> File.read!() |> String.split() |> Enum.map(&String.to_integer/1)
-    on_exit(fn -> Trees.kill(helpers, "KILL") end)
+    Trees.signal_on_exit(helpers)
 
     if ended_ms - sent_ms < @looks_after_ms do
       {helpers, marker}

@@ -14,7 +14,7 @@ defmodule MuonTrap.EnteredNamespaceTest do
   setup do
     if Trees.possible?(:pid_namespace) do
       {control, first} = namespace()
-      on_exit(fn -> Trees.kill(first, "KILL") end)
+      Trees.signal_on_exit(first)
       %{control: control, first: first}
     else
       :ok

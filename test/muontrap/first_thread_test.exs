@@ -86,7 +86,7 @@ defmodule MuonTrap.FirstThreadTest do
     elixir = System.find_executable("elixir")
     port = Port.open({:spawn_executable, elixir}, [:binary, :exit_status, args: args])
     {:os_pid, vm} = Port.info(port, :os_pid)
-    on_exit(fn -> Trees.kill(vm, "KILL") end)
+    Trees.signal_on_exit(vm)
     pids = await_all_ready(port, "", length(scripts))
     assert there(pids) == pids
 

@@ -31,8 +31,7 @@ defmodule MuonTrap.HelperPauseTest do
     assert Trees.eventually(fn -> os_pid(task.pid) != nil end)
     program = os_pid(task.pid)
     helpers = [Nif.spawner_pid(), Trees.parent(program)]
-
-    on_exit(fn -> Trees.kill(helpers ++ [program], "CONT") end)
+    Trees.signal_on_exit(helpers ++ [program], "CONT")
 
     assert Trees.eventually(fn -> match?([%{stopping: true}], MuonTrap.list()) end)
     Trees.kill(helpers ++ [program], "STOP")

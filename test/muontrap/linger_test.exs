@@ -69,7 +69,7 @@ defmodule MuonTrap.LingerTest do
 
         for number <- 1..25 do
           log = Path.join(context.directory, "#{number}")
-          opts = [env: [{"LOG", log}]] ++ context.opts
+          opts = Keyword.merge([env: [{"LOG", log}], delay_to_sigkill: 60_000], context.opts)
           assert MuonTrap.cmd(context.shell, [option, context.script], opts) == context.expected
           if context.script =~ "$LOG", do: assert(File.read!(log) =~ ~r/starting/i)
         end

@@ -49,7 +49,7 @@ defmodule MuonTrap.PauseTest do
     args = ["-pa", Application.app_dir(:muontrap, "ebin"), "-e", @prelude <> code, token, gate]
     port = Port.open({:spawn_executable, vm}, [:binary, :exit_status, args: args])
     {:os_pid, pid} = Port.info(port, :os_pid)
-    on_exit(fn -> if File.exists?("/proc/#{pid}"), do: Trees.kill(pid, "KILL") end)
+    Trees.signal_on_exit(pid)
     [_all] = await(port, ~r/now\n/, "")
     assert Trees.eventually(fn -> Trees.carrying(token) != [] end)
     fun.(pid)

@@ -77,7 +77,7 @@ defmodule MuonTrap.SilentHelpersTest do
   test "a spawner that is stopped is woken for what a dead shim left" do
     assert {"", 0} = MuonTrap.cmd("true", [])
     spawner = Nif.spawner_pid()
-    on_exit(fn -> Trees.kill(spawner, "CONT") end)
+    Trees.signal_on_exit(spawner, "CONT")
     # The command has a shim that was ready: the spawner does not hear of it.
     Trees.kill(spawner, "STOP")
     token = Trees.token()

@@ -35,9 +35,14 @@ defmodule MuonTrap.SurvivorsTest do
     command = await(command, [:ready, :started])
     program = Nif.info(command.handle).os_pid
     # Not the shell in between.
-    assert Trees.eventually(fn -> length(children(token, program)) == 1 end)
+    assert Trees.eventually(fn -> length(children(token, program)) == 1 end), there(token)
     [child] = children(token, program)
     %{command: command, child: child, shim: Trees.parent(program), token: token}
+  end
+
+  defp there(token) do
+    all = for pid <- Trees.carrying(token), do: {pid, File.read("/proc/#{pid}/comm")}
+    "there is #{inspect(all)}"
   end
 
   defp children(token, program) do

@@ -289,6 +289,27 @@ defmodule MuonTrap.Trees do
     end
   end
 
+  @doc """
+  Signals processes once the test is over, whatever has happened in it: those that are the same by then. Numbers are
+  given again soon where `kernel.pid_max` is 32,768.
+  """
+  @spec signal_on_exit(pos_integer() | [pos_integer()], String.t()) :: :ok
+  def signal_on_exit(pids, signal \\ "KILL") do
+    known = for pid <- List.wrap(pids), since = start_time(pid), do: {pid, since}
+
+    ExUnit.Callbacks.on_exit(fn ->
+      for {pid, since} <- known, start_time(pid) == since, do: kill(pid, signal)
+    end)
+  end
+
+  # Field 22, see proc_pid_stat(5); the name before may hold anything.
+  defp start_time(pid) do
+    case File.read("/proc/#{pid}/stat") do
+      {:ok, stat} -> stat |> String.split(") ") |> List.last() |> String.split() |> Enum.at(19)
+      {:error, _gone} -> nil
+    end
+  end
+
   @doc "Sends a signal to processes at once. Those that are gone already are no failure."
   @spec kill(pos_integer() | [pos_integer()], String.t()) :: :ok
   def kill(pids, signal) do

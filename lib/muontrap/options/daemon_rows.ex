@@ -33,7 +33,7 @@ defmodule MuonTrap.Options.DaemonRows do
         called with the bytes of each line in place of Logger: `logger_fun: &IO.puts/1`
 
         The line comes without its `\\n` or `\\r\\n`. Of the other log options only `:logger_metadata`, `:log_line_max`
-        and `:log_rate` have an effect then. Lines that come together are parts of one binary of up to 16 KiB: use `:binary.copy/1` on
+        and `:log_rate` have an effect then. Lines that come together are parts of one binary of up to 32 KiB: use `:binary.copy/1` on
         the few that you keep for long.
         """},
        {:log_rate, [:daemon], {:integer, 1..0xFFFF_FFFF}, nil,

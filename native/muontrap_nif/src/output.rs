@@ -15,7 +15,11 @@ use rustler::OwnedBinary;
 /// The most that is read at once, so that no call takes long.
 pub(crate) const READ_MAX_BYTES: usize = 64 * 1024;
 
-/// How much is read at once where lines are made of it: each becomes a term.
+/// How many lines are made of what is read at once, about: each becomes a term. How long they are is known of those
+/// before.
+const LINES_AT_ONCE: usize = 4096;
+/// What is read at once where lines are made of it, at least and at most.
+const READ_LINES_MIN_BYTES: usize = 8 * 1024;
 const READ_LINES_MAX_BYTES: usize = 32 * 1024;
 /// From how much on output is read into the binary that the owner gets. What is less is read elsewhere first and
 /// copied, so that the binary is as large as it has to be.
@@ -32,6 +36,8 @@ pub(crate) struct Output {
     /// Whether it is the master of one.
     pub(crate) is_terminal: bool,
     lines: Option<Lines>,
+    /// How long the last lines were, about.
+    line_bytes: usize,
     /// How much the next read is likely to give.
     expected_bytes: usize,
 }
@@ -47,7 +53,8 @@ pub(crate) enum Patience {
 
 impl Output {
     pub(crate) fn new(pipe: Option<OwnedFd>, lines: Option<Mode>, is_terminal: bool) -> Self {
-        Self { pipe, is_terminal, lines: lines.map(Lines::new), expected_bytes: 0 }
+        let lines = lines.map(Lines::new);
+        Self { pipe, is_terminal, lines, line_bytes: 0, expected_bytes: 0 }
     }
 
     /// Reads what there is, as much as there is room for in `scratch`. The bytes, unless they are dropped.
@@ -58,8 +65,7 @@ impl Output {
         patience: Patience,
     ) -> (Read, Option<OwnedBinary>) {
         let Some(pipe) = &self.pipe else { return (Read::End, None) };
-        let most = if self.lines.is_some() { READ_LINES_MAX_BYTES } else { READ_MAX_BYTES };
-        let room = scratch.len().min(most);
+        let room = scratch.len().min(self.most_at_once());
         let chunk_expected = !dropped && self.expected_bytes >= READ_INTO_BINARY_BYTES;
         let mut chunk = chunk_expected.then(|| OwnedBinary::new(room.min(self.expected_bytes)));
         let target = chunk.as_mut().map_or(&mut scratch[..room], OwnedBinary::as_mut_slice);
@@ -84,6 +90,13 @@ impl Output {
         (read, chunk)
     }
 
+    fn most_at_once(&self) -> usize {
+        if self.lines.is_none() {
+            return READ_MAX_BYTES;
+        }
+        (self.line_bytes * LINES_AT_ONCE).clamp(READ_LINES_MIN_BYTES, READ_LINES_MAX_BYTES)
+    }
+
     /// Pipes have no EIO, and a terminal ends only when nobody can open it any more.
     fn known(&self, read: Read) -> Read {
         match read {
@@ -94,7 +107,9 @@ impl Output {
 
     /// The lines that a chunk completes, if lines are wanted.
     pub(crate) fn lines(&mut self, chunk: &OwnedBinary) -> Option<Vec<Line>> {
-        self.lines.as_mut().map(|lines| lines.push(chunk.as_slice()))
+        let lines = self.lines.as_mut()?.push(chunk.as_slice());
+        self.line_bytes = chunk.as_slice().len() / lines.len().max(1);
+        Some(lines)
     }
 
     /// What is left of the last line when no more comes.

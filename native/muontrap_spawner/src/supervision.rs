@@ -5,6 +5,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use muontrap_core::activity::{self, Activity};
@@ -27,6 +28,9 @@ use crate::process::World;
 const KILL_MARGIN: Duration = Duration::from_secs(5);
 /// The same for what this process may not signal: it may be about to end by itself.
 const HOPELESS_MARGIN: Duration = Duration::from_millis(500);
+/// How long the end of many children is not looked at, and how long it is waited for.
+const REAP_PAUSE: Duration = Duration::from_micros(500);
+const REAP_MAX: Duration = Duration::from_millis(20);
 /// The shortest and the longest pause between two sweeps over a tree that is being killed.
 const SWEEP_MIN: Duration = Duration::from_millis(1);
 const SWEEP_MAX: Duration = Duration::from_millis(50);
@@ -149,9 +153,12 @@ impl<'a> Supervision<'a> {
     fn kill(&mut self) -> Vec<i32> {
         let since = self.clock.now();
         let mut pause = SWEEP_MIN;
-        self.created.kill();
+        let killed = self.created.kill_at_once();
         if tree::kill_if_many() && self.are_gone() {
             return Vec::new();
+        }
+        if !killed {
+            self.created.kill();
         }
         loop {
             let sweep = tree::signal(libc::SIGKILL, |_| false);
@@ -175,11 +182,12 @@ impl<'a> Supervision<'a> {
     /// Waits for the end of children that were killed, while one after the other ends and not for long: some may
     /// have been started since. Whether nothing is left.
     fn are_gone(&mut self) -> bool {
-        let until = self.clock.now().after(SWEEP_MAX);
+        let until = self.clock.now().after(REAP_MAX);
         let mut before = None;
         while before != Some(self.reaped) && self.clock.now() < until {
             before = Some(self.reaped);
-            self.wait(Some(SWEEP_MIN));
+            // To be woken by each would take the processor from the next.
+            thread::sleep(REAP_PAUSE);
             if self.is_empty() {
                 return true;
             }

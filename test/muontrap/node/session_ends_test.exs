@@ -16,8 +16,8 @@ defmodule MuonTrap.Node.SessionEndsTest do
   # What somebody who waits in a call is told, and what comes then.
   @reads """
   {:ok, session} = MuonTrap.open("sh", ["-c", script], node: node, env: env, delay_to_sigkill: 50)
-  Process.register(self(), :opener)
   {:ok, "stands"} = MuonTrap.Session.read_line(session, 60_000)
+  Process.register(self(), :opener)
   {:error, error} = MuonTrap.Session.read(session, :infinity)
   {:error, ^error} = MuonTrap.Session.read(session)
   {:error, :closed} = MuonTrap.Session.write(session, "more")
@@ -30,8 +30,8 @@ defmodule MuonTrap.Node.SessionEndsTest do
   @is_told """
   opts = [node: node, env: env, delay_to_sigkill: 50, active: true, lines: 1]
   {:ok, session} = MuonTrap.open("sh", ["-c", script], opts)
-  Process.register(self(), :opener)
   receive do {:muontrap, ^session, {:stdout, "stands"}} -> :ok end
+  Process.register(self(), :opener)
   writer = Task.async(fn -> MuonTrap.Session.write(session, :binary.copy("x", 10_000_000)) end)
   error = receive do {:muontrap, ^session, {:error, error}} -> error end
   {:error, :closed} = Task.await(writer, :infinity)
@@ -61,6 +61,13 @@ defmodule MuonTrap.Node.SessionEndsTest do
     gone?(token) and idle?(working) and Trees.eventually(fn -> sessions(calling) == 0 end)
   end
 
+  # A caller that has the session, and has heard of it.
+  defp opened(calling, working, context, code) do
+    caller = stubborn(calling, working, context, code)
+    assert Trees.eventually(fn -> call(calling, Process, :whereis, [:opener]) == caller end)
+    caller
+  end
+
   for {how, code} <- [{"reads", @reads}, {"is sent events, and writes", @is_told}] do
     describe "who #{how} is told when" do
       @code code
@@ -71,7 +78,7 @@ defmodule MuonTrap.Node.SessionEndsTest do
               {calling, working, :disconnect},
               {working, calling, :connection_closed}
             ] do
-          caller = stubborn(calling, working, context, @code)
+          caller = opened(calling, working, context, @code)
           assert call(from, Node, :disconnect, [to.node])
           assert {%Error{step: :node, reason: ^reason} = error, []} = outcome(calling, caller)
           assert error.subject == Atom.to_string(working.node)
@@ -81,7 +88,7 @@ defmodule MuonTrap.Node.SessionEndsTest do
 
       test "the working VM is killed", context do
         for [calling, working] <- [nodes(context, [:calling, :working])] do
-          caller = stubborn(calling, working, context, @code)
+          caller = opened(calling, working, context, @code)
           Trees.kill(working.os_pid, "KILL")
           assert {%Error{step: :node, reason: :connection_closed}, []} = outcome(calling, caller)
           assert gone?(context.token)
@@ -91,7 +98,7 @@ defmodule MuonTrap.Node.SessionEndsTest do
 
       test "the working VM hangs: after net_ticktime", context do
         for [calling, working] <- [nodes(context, [:calling, :working])] do
-          caller = stubborn(calling, working, context, @code)
+          caller = opened(calling, working, context, @code)
           Trees.kill(working.os_pid, "STOP")
           assert {%Error{step: :node, reason: :net_tick_timeout}, []} = outcome(calling, caller)
           Trees.kill(working.os_pid, "CONT")
@@ -101,13 +108,13 @@ defmodule MuonTrap.Node.SessionEndsTest do
 
       test "the helper of the program, or its owner there, is killed", context do
         for [calling, working] <- [nodes(context, [:calling, :working])] do
-          caller = stubborn(calling, working, context, @code)
+          caller = opened(calling, working, context, @code)
           [%{owner: owner}] = call(working, MuonTrap, :list, [])
           call(working, Process, :exit, [owner, :kill])
           assert {%Error{step: :node, reason: :killed}, []} = outcome(calling, caller)
           assert all_gone?(calling, working, context.token)
 
-          caller = stubborn(calling, working, context, @code)
+          caller = opened(calling, working, context, @code)
           [%{os_pid: os_pid}] = call(working, MuonTrap, :list, [])
           Trees.kill(Trees.parent(os_pid), "KILL")
           assert {%Error{step: :shim, reason: :died}, []} = outcome(calling, caller)
@@ -118,16 +125,17 @@ defmodule MuonTrap.Node.SessionEndsTest do
       test "nobody is left to be told: who opened it, the session, or the calling VM is killed",
            context do
         for [calling, working] <- [nodes(context, [:calling, :working])] do
-          stubborn(calling, working, context, @code)
+          opened(calling, working, context, @code)
           call(calling, Process, :exit, [call(calling, Process, :whereis, [:opener]), :kill])
           assert all_gone?(calling, working, context.token)
 
-          stubborn(calling, working, context, @code)
+          caller = opened(calling, working, context, @code)
           assert sessions(calling) == 1
           kill_session(calling)
           assert all_gone?(calling, working, context.token)
+          call(calling, Process, :exit, [caller, :kill])
 
-          stubborn(calling, working, context, @code)
+          opened(calling, working, context, @code)
           Trees.kill(calling.os_pid, "KILL")
           assert gone?(context.token)
           assert idle?(working)

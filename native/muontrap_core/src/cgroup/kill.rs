@@ -50,6 +50,16 @@ impl Created {
         failures
     }
 
+    /// The same where that is one step. False, and nothing was done, if it is not, or there are no groups.
+    pub fn kill_at_once(&self) -> bool {
+        let at_once = !self.places.is_empty()
+            && self.places.iter().all(|place| place.path.join("cgroup.kill").exists());
+        if at_once {
+            self.kill();
+        }
+        at_once
+    }
+
     /// Whether any process is left in the groups. What cannot be read counts as left.
     pub fn populated(&self) -> bool {
         self.places.iter().any(|place| is_populated(&place.path))

@@ -108,6 +108,13 @@ impl Children {
         self.slip(pid)?.evict_idle().then_some(pid)
     }
 
+    /// From now on none of the shims that have not come to read a command will read one.
+    pub(crate) fn evict_all_idle(&self) {
+        for shim in self.shims.keys() {
+            self.evict_idle(*shim);
+        }
+    }
+
     /// Whether a shim is still at that command. It will not come to another one then.
     pub(crate) fn evict_from(&self, pid: i32, id: CommandId) -> bool {
         self.slip(pid).is_some_and(|slip| slip.evict_from(id))

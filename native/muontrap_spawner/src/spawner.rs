@@ -230,6 +230,9 @@ impl Spawner {
         self.requests = None;
         self.vm_gone_since = Some(self.clock.now());
         panics::tell(None);
+        // A command that nobody has read yet is not started: its owner is gone, even where the kernel has not come to
+        // closing the socket that it is in.
+        self.children.evict_all_idle();
         for pid in self.children.shims() {
             signal(pid, libc::SIGCONT);
             self.children.kill_at(pid, self.late_at(pid, self.clock.now()), None);

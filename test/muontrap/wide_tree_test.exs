@@ -22,6 +22,10 @@ defmodule MuonTrap.WideTreeTest do
     for _ in $(seq #{@children}); do sleep 1000 & done
     (while :; do (true &); done) &
     """,
+    "and somebody below who starts others without end" => """
+    for _ in $(seq #{@children}); do sleep 1000 & done
+    for _ in $(seq 8); do sh -c '(while :; do (true &); done) & wait' & done
+    """,
     "that others follow when they are gone" => """
     for _ in $(seq #{@children}); do
       (sleep 1000; exec sleep 1000) &

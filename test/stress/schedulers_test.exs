@@ -45,7 +45,7 @@ defmodule MuonTrap.Stress.SchedulersTest do
   # had a bad round is measured again, and is good if it has none then.
   test "no call takes a scheduler more than a millisecond, in any of #{@call_rounds} rounds" do
     costs = costs_of_calls()
-    assert map_size(costs) == 21
+    assert map_size(costs) == 23
     assert Enum.all?(costs, fn {_work, rounds} -> length(rounds) == @call_rounds end)
 
     with [_ | _] = once <- bad(costs) do

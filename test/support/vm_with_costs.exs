@@ -132,20 +132,31 @@ for {name, count} <- [{"30_kb_of_environment", 2}, {"1_mb_of_environment", 68}] 
   for n <- 1..count, do: System.delete_env("BIG#{n}")
 end
 
-Costs.measure(
-  "next",
-  rounds,
-  fn ->
-    %{ref: ref} = command = start_with.("exec yes", stdio_window: 65_536)
-    # The window is full, so there is no other on its way.
-    receive(do: ({:muontrap, ^ref, {:stdout, bytes}} -> {command, byte_size(bytes)}))
-  end,
-  fn {command, bytes} ->
-    _event = Nif.next(command.handle, bytes)
-    command
-  end,
-  kill
-)
+for {name, script, lines} <- [
+      {"next", "exec yes", nil},
+      {"next_of_lines", "exec yes #{binary_part(text, 0, 79)}", {:bytes, 4096}},
+      {"next_of_empty_lines", "exec yes ''", {:bytes, 4096}}
+    ] do
+  Costs.measure(
+    name,
+    rounds,
+    fn ->
+      options = Options.validate!(:cmd, "sh", ["-c", script], stdio_window: 65_536)
+      {:ok, %{ref: ref} = command} = Command.start(options, stdio, lines: {lines, nil})
+
+      # The window is full, so there is no other on its way.
+      receive do
+        {:muontrap, ^ref, {:stdout, bytes}} -> {command, byte_size(bytes)}
+        {:muontrap, ^ref, {:stdout, _lines, bytes}} -> {command, bytes}
+      end
+    end,
+    fn {command, bytes} ->
+      _event = Nif.next(command.handle, bytes)
+      command
+    end,
+    kill
+  )
+end
 
 Costs.measure(
   "write",

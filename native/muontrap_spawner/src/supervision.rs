@@ -188,6 +188,7 @@ impl<'a> Supervision<'a> {
             before = Some(self.reaped);
             // To be woken by each would take the processor from the next.
             thread::sleep(REAP_PAUSE);
+            self.clock.waited(Some(REAP_PAUSE));
             if self.is_empty() {
                 return true;
             }
